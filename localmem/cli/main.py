@@ -1,0 +1,83 @@
+"""The `localmem` command: parses, calls the library, prints. Commands are imported when they are asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from localmem import __version__
+from localmem.errors import LocalmemError
+
+COMMANDS = {
+    "chat": ("localmem.cli.chat", "Talk with an agent in the terminal."),
+    "ask": ("localmem.cli.ask", "One turn: print the reply and leave."),
+    "agents": ("localmem.cli.agents", "List, show, create or delete agents."),
+    "memory": ("localmem.cli.memory", "Look into an agent's memory, or edit it."),
+    "models": ("localmem.cli.models", "List, fetch, verify or add models."),
+    "doctor": ("localmem.cli.doctor", "Say what works here, and mend what does not."),
+    "paths": ("localmem.cli.paths", "Say where everything lies."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it runs, so that --help costs no heavy import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="localmem")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="LOCALMEM_HOME",
+    help="Folder with the store, the models and the settings.  [env: LOCALMEM_HOME]",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def main(ctx: click.Context, home: Path | None, debug: bool) -> None:
+    """A memory for a language model on this machine, without internet.
+
+    Exit codes: 0 done, 1 the work failed, 2 bad usage, 130 interrupted.
+    """
+    ctx.obj = home
+
+
+def run() -> None:
+    """Run the command line; turn localmem's errors into one line on standard error and their exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        main.main(prog_name="localmem", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except LocalmemError as error:
+        if debug:
+            raise
+        click.echo(f"localmem: {error}", err=True)
+        sys.exit(error.exit_code)

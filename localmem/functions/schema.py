@@ -1,0 +1,139 @@
+"""A function the model may call, read off a typed Python function: hints and docstring are its schema."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from localmem.errors import DefinitionError
+
+Label = typing.NewType("Label", str)
+"""The hint for a writable core block: in the grammar it is an enumeration of those that exist."""
+
+DATE_PATTERN = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Bounds of a string in characters, for use in `Annotated`."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, for use in `Annotated`."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument: its hint as a JSON schema, except `Label`, which the state fills in."""
+
+    name: str
+    schema: Mapping[str, object]
+    doc: str = ""
+    required: bool = True
+    label: bool = False
+
+    def json_schema(self, labels: Sequence[str]) -> dict[str, object]:
+        """Return the JSON schema of this argument while the blocks `labels` may be written."""
+        return {"enum": list(labels)} if self.label else dict(self.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What the model sees of a function, and the Python that runs when it is called.
+
+    `run` takes the desk (the memory of the agent inside one transaction) and the arguments by name, and returns
+    the text of the result.
+    """
+
+    name: str
+    doc: str
+    parameters: tuple[Parameter, ...]
+    run: Callable[..., str]
+
+    def signature(self) -> str:
+        """Return the function on one line, as the model's documentation shows it."""
+        shown = ", ".join(p.name if p.required else f"{p.name}?" for p in self.parameters)
+        return f"{self.name}({shown})"
+
+    def json_schema(self, labels: Sequence[str]) -> dict[str, object]:
+        """Return the JSON schema of the arguments, in the order of the signature."""
+        return {
+            "type": "object",
+            "properties": {p.name: p.json_schema(labels) for p in self.parameters},
+            "required": [p.name for p in self.parameters if p.required],
+            "additionalProperties": False,
+        }
+
+    def callable_with(self, labels: Sequence[str]) -> bool:
+        """Return whether a call is possible at all while the blocks `labels` may be written."""
+        return bool(labels) or not any(p.label for p in self.parameters)
+
+
+def function(python: Callable[..., str]) -> Function:
+    """Return the Function that a typed Python function describes.
+
+    The first parameter is the desk and is not shown. Hints: str, int, bool, float, Label, date, Literal of
+    strings, each possibly inside `Annotated[hint, "documentation", Length(...) or Range(...)]`.
+
+    Raises DefinitionError for a missing docstring, a missing or unknown hint, or variable arguments.
+    """
+    where = f"function {python.__name__}"
+    if not (python.__doc__ or "").strip():
+        raise DefinitionError(f"{where} has no docstring: it is the documentation the model reads")
+    try:
+        hints = get_type_hints(python, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(f"{where}: a type hint cannot be resolved: {error}") from error
+    if hints.get("return") is not str:
+        raise DefinitionError(f"{where} must be hinted to return str")
+    parameters = []
+    for parameter in list(inspect.signature(python).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise DefinitionError(f"{where}: variable arguments (*{parameter.name}) have no schema")
+        if parameter.name not in hints:
+            raise DefinitionError(f"{where}: argument {parameter.name} has no type hint")
+        required = parameter.default is parameter.empty
+        parameters.append(_parameter(where, parameter.name, hints[parameter.name], required))
+    return Function(python.__name__, inspect.cleandoc(python.__doc__ or ""), tuple(parameters), python)
+
+
+def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:
+    extras: tuple[Any, ...] = ()
+    if get_origin(hint) is typing.Annotated:
+        hint, *rest = get_args(hint)
+        extras = tuple(rest)
+    doc = next((extra for extra in extras if isinstance(extra, str)), "")
+    length = next((extra for extra in extras if isinstance(extra, Length)), Length(1, 1000))
+    bounds = next((extra for extra in extras if isinstance(extra, Range)), Range(-999_999, 999_999))
+    schema: dict[str, object]
+    if hint is Label:
+        return Parameter(name, {}, doc, required, label=True)
+    if hint is str:
+        schema = {"type": "string", "minLength": length.least, "maxLength": length.most}
+    elif hint is bool:
+        schema = {"type": "boolean"}
+    elif hint is int:
+        schema = {"type": "integer", "minimum": bounds.least, "maximum": bounds.most}
+    elif hint is float:
+        schema = {"type": "number", "minimum": bounds.least, "maximum": bounds.most}
+    elif hint is date:
+        schema = {"type": "string", "pattern": DATE_PATTERN}
+    elif get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
+        schema = {"enum": list(get_args(hint))}
+    else:
+        raise DefinitionError(
+            f"{where}: argument {name} is hinted {hint!r}; known are str, int, bool, float, date, "
+            "Label and Literal of strings"
+        )
+    return Parameter(name, schema, doc, required)

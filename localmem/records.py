@@ -1,0 +1,152 @@
+"""What travels between the rooms: the records of a conversation and what a turn yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What may wake the processor."""
+
+    USER = "user"
+    LOGIN = "login"
+    ALERT = "alert"
+    HEARTBEAT = "heartbeat"
+    TIMER = "timer"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one generation cost, in tokens, forward passes and seconds."""
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    completion_tokens: int = 0
+    forward_passes: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.reused_tokens + other.reused_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.forward_passes + other.forward_passes,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened outside the model. `text` is verbatim; `note` is the kernel's envelope (time)."""
+
+    kind: EventKind
+    text: str
+    note: str = ""
+    id: int = 0
+    turn: int = 0
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The model's one move: a thought and a function to run.
+
+    `ids` are the token ids as the model generated them and `model` the sha256 of that model; another model
+    encodes the call afresh. `cut` says that the answer reserve ran out and the call was closed by force.
+    """
+
+    thought: str
+    function: str
+    arguments: Mapping[str, object]
+    heartbeat: bool = False
+    ids: tuple[int, ...] = ()
+    model: str = ""
+    cut: bool = False
+    usage: Usage = field(default=Usage(), compare=False)
+    id: int = 0
+    turn: int = 0
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a call came to. `call` is the id of the call; `stub`, when set, is shown in place of the text."""
+
+    ok: bool
+    text: str
+    call: int = 0
+    stub: str = ""
+    id: int = 0
+    turn: int = 0
+    created_at: datetime | None = None
+
+
+Record = Event | Call | Result
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a message while it is being generated; `text` is not yet on disk."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """The oldest `records` records left the queue for the summary; `before` and `after` are prompt tokens."""
+
+    records: int
+    summary: str
+    before: int
+    after: int
+
+
+Item = Record | Delta | Eviction
+"""Everything a turn yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One named piece of core memory; `limit` is in characters."""
+
+    label: str
+    value: str
+    limit: int
+    description: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result. `score` grows with relevance and compares only within its page's search."""
+
+    id: int
+    text: str
+    created_at: datetime
+    score: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One screenful of search results: `total` counts all hits, `page` starts at 1, `pages` is at least 1."""
+
+    hits: tuple[Hit, ...]
+    total: int
+    page: int
+    pages: int
+
+
+def spoken(record: Record) -> str:
+    """Return what a person or the agent said in a record, or "" where it is an envelope or machinery."""
+    match record:
+        case Event(kind=EventKind.USER | EventKind.DOCUMENT | EventKind.TIMER, text=text):
+            return text
+        case Call(function="send_message", arguments=arguments):
+            return str(arguments.get("message", ""))
+        case _:
+            return ""
