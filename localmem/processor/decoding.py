@@ -1,0 +1,218 @@
+"""The decoding loop: one completion, token by token, with what the grammar forces fed in one batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import jiter
+import numpy as np
+from numpy.typing import NDArray
+
+from localmem.processor.dialect import Dialect
+from localmem.processor.grammar import Matcher
+from localmem.processor.interface import Calls, Completion, Limits, Prose, Shape
+from localmem.processor.llama import Llama
+from localmem.processor.sampling import Sampler
+from localmem.processor.tokens import Tokenizer
+from localmem.records import Call, Usage
+
+CHOICES = 64
+"""At most so many tokens are allowed where a function's name is chosen; elsewhere no bias is looked for."""
+
+
+class LlamaGeneration:
+    """One completion in the making; see `interface.Generation`."""
+
+    def __init__(
+        self,
+        llama: Llama,
+        tokenizer: Tokenizer,
+        dialect: Dialect,
+        prompt: Sequence[int],
+        shape: Shape,
+        limits: Limits,
+        matcher: Matcher | None,
+        model: str,
+    ) -> None:
+        self._llama, self._tokenizer, self._dialect = llama, tokenizer, dialect
+        self._prompt, self._shape, self._limits = list(prompt), shape, limits
+        self._matcher, self._model = matcher, model
+        self._stop = threading.Event()
+        self._ids: list[int] = []
+        self._text = b""
+        self._cut = False
+        self._done = False
+        self._passes = self._reused = 0
+        self._seconds = 0.0
+        self._completion: Completion | None = None
+        self._closing_at = limits.tokens - closing_reserve(tokenizer, dialect, shape)
+        if self._closing_at <= 0:
+            raise ValueError(
+                f"{limits.tokens} tokens are too few for any call; allow at least twice the reserve"
+            )
+        self._quotes = [tokenizer.content(mark)[0] for mark in ('"', "}")]
+
+    def cancel(self) -> None:
+        self._stop.set()
+
+    @property
+    def completion(self) -> Completion:
+        if self._completion is None:
+            raise RuntimeError("the completion is read after its generation has been iterated")
+        return self._completion
+
+    def __iter__(self) -> Iterator[str]:
+        started = time.perf_counter()
+        shown = ""
+        try:
+            for _ in self._run():
+                message = self._message()
+                if len(message) > len(shown) and message.startswith(shown):
+                    yield message[len(shown) :]
+                    shown = message
+        finally:
+            self._seconds = time.perf_counter() - started
+            self._completion = self._finish()
+
+    def _run(self) -> Iterator[None]:
+        """Generate; pauses after every token that was chosen."""
+        sampler = Sampler(self._limits.sampling)
+        ids = self._prompt + self._force()
+        self._reused = self._llama.keep(ids[:-1])
+        pending = ids[self._reused :]
+        while not self._stop.is_set() and self._evaluate(pending):
+            token = self._choose(sampler)
+            if self._matcher is None and self._tokenizer.ends(token):
+                return
+            if self._matcher is not None:
+                self._matcher.take(token)
+            if token != self._tokenizer.eos:
+                self._append([token])
+            pending = [token, *self._force()]
+            yield
+            if len(self._ids) >= self._limits.tokens or (
+                self._matcher is not None and self._matcher.finished
+            ):
+                return
+
+    def _evaluate(self, ids: Sequence[int]) -> bool:
+        """Evaluate ids in chunks; return False when cancelled in between."""
+        for start in range(0, len(ids), self._llama.chunk):
+            if self._stop.is_set():
+                return False
+            self._llama.evaluate(ids[start : start + self._llama.chunk])
+            self._passes += 1
+        return not self._stop.is_set()
+
+    def _force(self) -> list[int]:
+        forced = self._matcher.forced() if self._matcher is not None else []
+        self._append([token for token in forced if not self._tokenizer.ends(token)])
+        return forced
+
+    def _append(self, ids: Sequence[int]) -> None:
+        self._ids.extend(ids)
+        self._text += self._tokenizer.bytes(ids)
+
+    def _choose(self, sampler: Sampler) -> int:
+        logits = self._llama.logits()
+        if self._matcher is None:
+            return sampler.choose(logits, np.arange(len(logits)))
+        allowed = self._matcher.allowed()
+        if len(self._ids) >= self._closing_at:
+            return self._close(logits, allowed)
+        scores = logits[allowed]
+        if isinstance(self._shape, Calls) and self._shape.bias and len(allowed) <= CHOICES:
+            scores = scores + self._biases(self._shape, allowed)
+        return sampler.choose(scores, allowed)
+
+    def _close(self, logits: NDArray[np.float32], allowed: NDArray[np.int64]) -> int:
+        """Choose what ends the completion soonest: the end itself, a closing quote, a closing brace."""
+        self._cut = True
+        for token in (self._tokenizer.eos, *self._quotes):
+            if token in allowed:
+                return token
+        return int(allowed[int(np.argmax(logits[allowed]))])
+
+    def _biases(self, shape: Calls, allowed: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what to add to each allowed token's logit while a function's name is being chosen."""
+        key = f'"{self._dialect.function}":'.encode()
+        _, found, name = self._text.rpartition(key)
+        added = np.zeros(len(allowed), dtype=np.float32)
+        if not found or name.count(b'"') > 1:
+            return added
+        choices = {
+            f' "{function.name}"'.encode(): shape.bias.get(function.name, 0.0) for function in shape.functions
+        }
+        for index, token in enumerate(allowed):
+            begun = name + self._tokenizer.piece(int(token))
+            fits = [
+                bias for text, bias in choices.items() if text.startswith(begun) or begun.startswith(text)
+            ]
+            added[index] = max(fits, default=0.0)
+        return added
+
+    def _message(self) -> str:
+        """Return as much of the message as has been generated."""
+        if isinstance(self._shape, Prose):
+            return self._text.decode("utf-8", "ignore")
+        start = self._text.find(b"{")
+        if start < 0:
+            return ""
+        text = self._text[start:].decode("utf-8", "ignore").encode()
+        try:
+            found = jiter.from_json(text, partial_mode="trailing-strings")
+        except ValueError:
+            return ""
+        if not isinstance(found, dict) or found.get(self._dialect.function) != "send_message":
+            return ""
+        arguments = found.get(self._dialect.arguments)
+        message = arguments.get("message") if isinstance(arguments, dict) else None
+        return message if isinstance(message, str) else ""
+
+    def _finish(self) -> Completion:
+        text = self._text.decode("utf-8", "replace")
+        usage = Usage(
+            prompt_tokens=len(self._prompt),
+            reused_tokens=min(self._reused, len(self._prompt)),
+            completion_tokens=len(self._ids),
+            forward_passes=self._passes,
+            seconds=self._seconds,
+        )
+        call = None if not self._done or isinstance(self._shape, Prose) else self._call(text, usage)
+        return Completion(call, text, tuple(self._ids), usage, cancelled=not self._done)
+
+    def _call(self, text: str, usage: Usage) -> Call | None:
+        if self._matcher is not None:
+            read = self._dialect.read(text)
+        else:
+            try:
+                read = self._dialect.read_leniently(text)
+            except ValueError:
+                return None
+        return Call(
+            read.thought,
+            read.function,
+            read.arguments,
+            read.heartbeat,
+            tuple(self._ids),
+            self._model,
+            self._cut,
+            usage,
+        )
+
+
+def closing_reserve(tokenizer: Tokenizer, dialect: Dialect, shape: Shape) -> int:
+    """Return the tokens that closing a call from any point may take: the longest call with empty strings."""
+    if isinstance(shape, Prose):
+        return 0
+    longest = 0
+    for function in shape.functions:
+        empty = {parameter.name: "0000-00-00 xxxx" for parameter in function.parameters}
+        empty |= {
+            parameter.name: max(shape.labels, key=len) for parameter in function.parameters if parameter.label
+        }
+        call = Call("x" if shape.thought else "", function.name, empty)
+        longest = max(longest, len(tokenizer.content(dialect.write(call, heartbeat=shape.heartbeat))))
+    return longest + longest // 4 + 8
