@@ -52,7 +52,7 @@ class LlamaGeneration:
             raise ValueError(
                 f"{limits.tokens} tokens are too few for any call; allow at least twice the reserve"
             )
-        self._quotes = [tokenizer.content(mark)[0] for mark in ('"', "}")]
+        self._closers = tokenizer.content('"')[0], tokenizer.content("}")[0]
 
     def cancel(self) -> None:
         self._stop.set()
@@ -82,20 +82,20 @@ class LlamaGeneration:
         ids = self._prompt + self._force()
         self._reused = self._llama.keep(ids[:-1])
         pending = ids[self._reused :]
-        while not self._stop.is_set() and self._evaluate(pending):
+        self._done = self._finished()
+        while not self._done and self._evaluate(pending):
             token = self._choose(sampler)
-            if self._matcher is None and self._tokenizer.ends(token):
-                return
+            self._done = self._tokenizer.ends(token)
             if self._matcher is not None:
                 self._matcher.take(token)
-            if token != self._tokenizer.eos:
+            if not self._done:
                 self._append([token])
-            pending = [token, *self._force()]
+                pending = [token, *self._force()]
+                self._done = self._finished() or len(self._ids) >= self._limits.tokens
             yield
-            if len(self._ids) >= self._limits.tokens or (
-                self._matcher is not None and self._matcher.finished
-            ):
-                return
+
+    def _finished(self) -> bool:
+        return self._matcher is not None and self._matcher.finished
 
     def _evaluate(self, ids: Sequence[int]) -> bool:
         """Evaluate ids in chunks; return False when cancelled in between."""
@@ -130,7 +130,9 @@ class LlamaGeneration:
     def _close(self, logits: NDArray[np.float32], allowed: NDArray[np.int64]) -> int:
         """Choose what ends the completion soonest: the end itself, a closing quote, a closing brace."""
         self._cut = True
-        for token in (self._tokenizer.eos, *self._quotes):
+        quote, brace = self._closers
+        structure = (brace,) if len(allowed) <= CHOICES else ()  # inside a string a brace is content
+        for token in (self._tokenizer.eos, quote, *structure):
             if token in allowed:
                 return token
         return int(allowed[int(np.argmax(logits[allowed]))])
