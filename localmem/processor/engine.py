@@ -12,6 +12,7 @@ from localmem.processor.grammar import Grammars
 from localmem.processor.interface import (
     Abilities,
     CoreMemory,
+    Documentation,
     Encodable,
     Instructions,
     Limits,
@@ -70,7 +71,7 @@ class LlamaProcessor:
         match record:
             case Instructions(text):
                 return self._segment("system", text, close=False, first=True)
-            case CoreMemory(text):
+            case Documentation(text) | CoreMemory(text):
                 return self._segment("system", text, open_=False, close=False)
             case Summary(text):
                 return self._segment("system", text, open_=False)

@@ -12,7 +12,14 @@ from localmem.records import Call, Event, Result, Usage
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """The head of the system message: instructions and function documentation. Opens the message."""
+    """The head of the system message: who the model is and how it works. Opens the message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Documentation:
+    """The functions on offer and how a call is written, inside the system message."""
 
     text: str
 
@@ -36,7 +43,7 @@ class Opening:
     """The start of the model's own message: the last segment of every prompt."""
 
 
-Encodable = Instructions | CoreMemory | Summary | Event | Call | Result | Opening
+Encodable = Instructions | Documentation | CoreMemory | Summary | Event | Call | Result | Opening
 
 
 @dataclass(frozen=True, slots=True)

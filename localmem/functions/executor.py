@@ -1,0 +1,82 @@
+"""Runs a call: binds and validates its arguments first, so that a wrong call is told from a bug inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from localmem.errors import FunctionError
+from localmem.functions.schema import DATE_PATTERN, Function
+from localmem.functions.standard import Desk
+from localmem.records import Call
+
+
+def run(call: Call, functions: Sequence[Function], labels: Sequence[str], desk: Desk) -> str:
+    """Return the text of a call's result. Raises FunctionError when the call is wrong or refused."""
+    function = next((f for f in functions if f.name == call.function), None)
+    if function is None:
+        known = ", ".join(f.name for f in functions)
+        raise FunctionError(f"there is no function {call.function!r} now; there are {known}")
+    return function.run(desk, **bind(function, call.arguments, labels))
+
+
+def bind(function: Function, arguments: Mapping[str, object], labels: Sequence[str]) -> dict[str, object]:
+    """Return the arguments as Python values. Raises FunctionError naming the first that is wrong."""
+    names = [parameter.name for parameter in function.parameters]
+    if unknown := [name for name in arguments if name not in names]:
+        raise FunctionError(f"{function.name} has no argument {unknown[0]!r}; it has {', '.join(names)}")
+    bound: dict[str, object] = {}
+    for parameter in function.parameters:
+        if parameter.name in arguments:
+            schema = parameter.json_schema(labels)
+            bound[parameter.name] = _value(f"argument {parameter.name}", arguments[parameter.name], schema)
+        elif parameter.required:
+            raise FunctionError(f"{function.name} needs the argument {parameter.name!r}")
+    return bound
+
+
+def _value(where: str, value: object, schema: Mapping[str, object]) -> object:
+    if "enum" in schema:
+        choices = schema["enum"]
+        assert isinstance(choices, list)
+        if value not in choices:
+            raise FunctionError(f"{where} is one of {', '.join(map(str, choices))}, not {value!r}")
+        return value
+    kinds: dict[object, type | tuple[type, ...]] = {
+        "string": str,
+        "boolean": bool,
+        "integer": int,
+        "number": (int, float),
+    }
+    if not isinstance(value, kinds[schema["type"]]) or (isinstance(value, bool) != (schema["type"] == "boolean")):
+        raise FunctionError(f"{where} is of type {schema['type']}, not {value!r}")
+    if isinstance(value, str):
+        return _text(where, value, schema)
+    if isinstance(value, int | float) and schema["type"] != "boolean":
+        least, most = schema["minimum"], schema["maximum"]
+        assert isinstance(least, int)
+        assert isinstance(most, int)
+        if not least <= value <= most:
+            raise FunctionError(f"{where} is between {least} and {most}, not {value}")
+    return value
+
+
+def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
+    if schema.get("pattern") == DATE_PATTERN:
+        try:
+            return date.fromisoformat(value) if re.match(DATE_PATTERN, value) else _no_date(where, value)
+        except ValueError:
+            return _no_date(where, value)
+    least, most = schema["minLength"], schema["maxLength"]
+    assert isinstance(least, int)
+    assert isinstance(most, int)
+    if not least <= len(value) <= most:
+        raise FunctionError(f"{where} has {len(value)} characters; it may have {least} to {most}")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+        raise FunctionError(f"{where} holds half a character (a lone surrogate)")
+    return value
+
+
+def _no_date(where: str, value: str) -> date:
+    raise FunctionError(f"{where} is a date such as 2026-01-31, not {value!r}")
