@@ -1,0 +1,73 @@
+"""How a pull is shown on standard error: a bar on a terminal, a line per tenth elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+import click
+
+from localmem.processor.fetch import Progress
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+class Bar:
+    """Listens to one pull. `begin` and `tenth` forget at each change of source or stage."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.key = ("", "")
+        self.drawn, self.tenth = 0.0, -1
+        self.since, self.start = 0.0, 0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == "failed":
+            self.close()
+            click.echo(f"  {progress.source}: {progress.note}", err=True)
+            return
+        now = time.monotonic()
+        if self.key != (progress.stage, progress.source):
+            self._begin(progress, now)
+        share = progress.done / progress.total if progress.total else 0.0
+        if self.live and (now - self.drawn > 0.1 or share >= 1):
+            self.drawn = now
+            click.echo("\r\x1b[2K" + self._line(progress, share, now)[: _width() - 1], nl=False, err=True)
+        elif not self.live and int(share * 10) > self.tenth and progress.stage == "fetch":
+            self.tenth = int(share * 10)
+            click.echo(f"  {share:4.0%}  {size(progress.done)} of {size(progress.total)}", err=True)
+
+    def close(self) -> None:
+        """End the line that is being drawn."""
+        if self.live and self.drawn:
+            click.echo(err=True)
+        self.key, self.drawn = ("", ""), 0.0
+
+    def _begin(self, progress: Progress, now: float) -> None:
+        fetching = progress.stage == "fetch"
+        if fetching:
+            self.close()
+            there = f", {size(progress.done)} are here already" if progress.done else ""
+            click.echo(f"  from {progress.source}{there}", err=True)
+        self.key, self.tenth = (progress.stage, progress.source), -1
+        self.since, self.start = now, progress.done
+
+    def _line(self, progress: Progress, share: float, now: float) -> str:
+        seconds, got = now - self.since, progress.done - self.start
+        rate = got / seconds if seconds > 0.5 else 0.0
+        left = (progress.total - progress.done) / rate if rate and progress.total else 0.0
+        filled = round(share * 24)
+        verb = "checking" if progress.stage == "check" else "fetching"
+        line = f"  {verb} [{'#' * filled}{'-' * (24 - filled)}]"
+        line += f" {share:4.0%}  {size(progress.done)} of {size(progress.total)}"
+        if rate:
+            line += f"  {rate / 1e6:.1f} MB/s"
+        return line + (f"  {left // 60:.0f}:{left % 60:02.0f} left" if left >= 1 else "")
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((100, 20)).columns
