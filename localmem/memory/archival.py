@@ -1,0 +1,134 @@
+"""Archival storage: passages of text with provenance, and the vectors that let them be found by meaning."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from localmem.crash import reach
+from localmem.errors import FunctionError
+from localmem.memory import bm25
+from localmem.memory.clock import Clock, shown
+from localmem.memory.core import Origin
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from localmem.memory.store import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage and where it comes from; `retired` when it is kept but no longer found."""
+
+    id: int
+    text: str
+    source: str
+    tags: tuple[str, ...]
+    origin: Origin
+    created_at: datetime
+    retired: bool = False
+
+
+def insert(
+    cursor: Cursor, agent: int, text: str, source: str, tags: Sequence[str], origin: Origin, now: datetime
+) -> int:
+    """Store a passage, findable by its words at once, and return its id; its vector comes later.
+
+    Raises FunctionError for an empty text and for one that is stored already, letter for letter.
+    """
+    if not text.strip():
+        raise FunctionError("there is nothing to store: the text is empty")
+    digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+    same = cursor.execute(
+        """SELECT id FROM passages WHERE agent = $agent AND hash = $hash AND text = $text
+           AND id NOT IN (SELECT passage FROM retired WHERE agent = $agent)""",
+        {"agent": agent, "hash": digest, "text": text},
+    ).fetchone()
+    if same:
+        raise FunctionError(f"exactly this text is stored already, as passage {same[0]}")
+    row = cursor.execute("SELECT nextval('passage_ids')").fetchone()
+    assert row is not None
+    number = int(row[0])
+    cursor.execute(
+        "INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?::BIGINT[], ?)",
+        [
+            *(number, agent, text, digest, source, list(tags)),
+            *(origin.author, origin.turn, origin.call, str(list(origin.rests_on)), now),
+        ],
+    )
+    bm25.add(cursor, agent, bm25.ARCHIVAL, number, text)
+    reach("passage.inserted")
+    return number
+
+
+def retire(cursor: Cursor, agent: int, passage: int, origin: Origin, now: datetime) -> None:
+    """Take a passage out of every search; its text and provenance are kept.
+
+    Raises FunctionError when there is no such passage to find.
+    """
+    there = cursor.execute("SELECT 1 FROM passages WHERE agent = ? AND id = ?", [agent, passage]).fetchone()
+    if not there or passage in retired(cursor, agent):
+        raise FunctionError(f"there is no passage {passage}")
+    row = [passage, agent, origin.author, origin.turn, origin.call, now]
+    cursor.execute("INSERT INTO retired VALUES (?, ?, ?, ?, ?, ?)", row)
+    bm25.remove(cursor, agent, bm25.ARCHIVAL, passage)
+
+
+def retired(cursor: Cursor, agent: int) -> set[int]:
+    """Return the passages that were taken out of search."""
+    rows = cursor.execute("SELECT passage FROM retired WHERE agent = ?", [agent]).fetchall()
+    return {row[0] for row in rows}
+
+
+def passages(cursor: Cursor, agent: int, clock: Clock) -> tuple[Passage, ...]:
+    """Return every passage ever stored, oldest first, retired ones included."""
+    gone = retired(cursor, agent)
+    rows = cursor.execute(
+        """SELECT id, text, source, tags, author, turn, call, rests_on, created_at
+           FROM passages WHERE agent = ? ORDER BY id""",
+        [agent],
+    ).fetchall()
+    return tuple(
+        Passage(
+            *row[:3],
+            tuple(row[3]),
+            Origin(*row[4:7], tuple(row[7])),
+            shown(row[8], clock),
+            retired=row[0] in gone,
+        )
+        for row in rows
+    )
+
+
+def count(cursor: Cursor, agent: int) -> int:
+    """Return how many passages can be found."""
+    sql = "SELECT count(*) FROM documents WHERE agent = ? AND tier = ?"
+    row = cursor.execute(sql, [agent, bm25.ARCHIVAL]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def waiting(cursor: Cursor, agent: int, embedder: str, most: int) -> list[tuple[int, str]]:
+    """Return passages without a vector of this embedder, oldest first, at most `most`."""
+    return cursor.execute(
+        """SELECT p.id, p.text FROM passages p
+           ANTI JOIN (SELECT passage FROM vectors WHERE agent = $agent AND embedder = $embedder
+                      UNION ALL SELECT passage FROM retired WHERE agent = $agent) v ON v.passage = p.id
+           WHERE p.agent = $agent ORDER BY p.id LIMIT $most""",
+        {"agent": agent, "embedder": embedder, "most": most},
+    ).fetchall()
+
+
+def add_vectors(cursor: Cursor, agent: int, embedder: str, ids: Sequence[int], vectors: np.ndarray) -> int:
+    """Store vectors, drop those that another embedder made of the same passages, and return the new generation."""
+    marks = ", ".join(str(int(number)) for number in ids)
+    cursor.execute(f"DELETE FROM vectors WHERE agent = ? AND passage IN ({marks})", [agent])
+    rows = [[number, agent, embedder, vector.tobytes()] for number, vector in zip(ids, vectors, strict=True)]
+    cursor.executemany("INSERT INTO vectors VALUES (?, ?, ?, ?)", rows)
+    cursor.execute("UPDATE agents SET generation = generation + 1 WHERE id = ?", [agent])
+    row = cursor.execute("SELECT generation FROM agents WHERE id = ?", [agent]).fetchone()
+    assert row is not None
+    return int(row[0])

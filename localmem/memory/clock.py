@@ -1,0 +1,41 @@
+"""Time: the store keeps UTC without a zone, people see their own zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """Return now, in the zone of this machine."""
+    return datetime.now(UTC).astimezone()
+
+
+def stamp(clock: Clock) -> datetime:
+    """Return now as the store keeps it: UTC, no zone."""
+    return clock().astimezone(UTC).replace(tzinfo=None)
+
+
+def shown(stored: datetime, clock: Clock) -> datetime:
+    """Return a stored time in the zone of the clock, aware.
+
+    The system's clock stands for the system's zone, so that summer time is right for every date.
+    """
+    aware = stored.replace(tzinfo=UTC)
+    return aware.astimezone() if clock is system_clock else aware.astimezone(clock().tzinfo)
+
+
+def span(start: date, end: date, clock: Clock) -> tuple[datetime, datetime]:
+    """Return the stored times from the first moment of `start` up to, and without, the day after `end`."""
+    return _midnight(start, clock, datetime.min), _midnight(end, clock, datetime.max, days=1)
+
+
+def _midnight(day: date, clock: Clock, edge: datetime, days: int = 0) -> datetime:
+    zone = None if clock is system_clock else clock().tzinfo
+    try:
+        local = datetime.combine(day + timedelta(days=days), time.min, tzinfo=zone)
+        return local.astimezone(UTC).replace(tzinfo=None)
+    except (OverflowError, ValueError):  # the years 1 and 9999: no such time in UTC
+        return edge

@@ -1,0 +1,153 @@
+"""Core memory: named blocks of bounded size, edited by versions that say who wrote them and on what grounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from localmem.errors import FunctionError, UsageError
+from localmem.memory.clock import Clock, shown
+from localmem.records import Block
+
+if TYPE_CHECKING:
+    from localmem.memory.store import Cursor
+
+DEFAULT_BLOCKS = (
+    Block("persona", "", 2000, "Who you are and how you speak."),
+    Block("human", "", 2000, "What you know about the person you talk with."),
+)
+LABEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a memory comes from: its author ("agent", "user", "document"), turn, call, and records it rests on."""
+
+    author: str
+    turn: int = 0
+    call: int = 0
+    rests_on: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockVersion:
+    """A block as it was from `created_at` until the next version, and where that version came from."""
+
+    id: int
+    block: Block
+    origin: Origin
+    created_at: datetime
+
+
+def blocks(cursor: Cursor, agent: int) -> tuple[Block, ...]:
+    """Return the blocks as they are now, in the order in which they were made."""
+    rows = cursor.execute(
+        """SELECT label, arg_max(value, id), arg_max("limit", id), arg_max(description, id), arg_max(read_only, id)
+           FROM blocks WHERE agent = ? GROUP BY label ORDER BY min(id)""",
+        [agent],
+    ).fetchall()
+    return tuple(Block(*row) for row in rows)
+
+
+def versions(cursor: Cursor, agent: int, clock: Clock, label: str | None = None) -> tuple[BlockVersion, ...]:
+    """Return every version of one block, or of all, oldest first."""
+    rows = cursor.execute(
+        """SELECT id, label, value, "limit", description, read_only, author, turn, call, rests_on, created_at
+           FROM blocks WHERE agent = $agent AND ($label IS NULL OR label = $label) ORDER BY id""",
+        {"agent": agent, "label": label},
+    ).fetchall()
+    return tuple(
+        BlockVersion(row[0], Block(*row[1:6]), Origin(*row[6:9], tuple(row[9])), shown(row[10], clock))
+        for row in rows
+    )
+
+
+def put(cursor: Cursor, agent: int, block: Block, origin: Origin, now: datetime) -> Block:
+    """Write a block as its newest version.
+
+    Raises UsageError for a label that is no plain name, and for a value over the block's limit.
+    """
+    if not LABEL.fullmatch(block.label):
+        raise UsageError(f"block label {block.label!r}: use 1 to 64 letters, digits, - and _")
+    if block.limit < 1:
+        raise UsageError(f"block {block.label}: its limit must be at least 1 character")
+    if len(block.value) > block.limit:
+        raise UsageError(_over(block, block.value))
+    cursor.execute(
+        "INSERT INTO blocks VALUES (nextval('version_ids'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?::BIGINT[], ?)",
+        [
+            *(agent, block.label, block.value, block.limit, block.description, block.read_only),
+            *(origin.author, origin.turn, origin.call, str(list(origin.rests_on)), now),
+        ],
+    )
+    return block
+
+
+def appended(found: Sequence[Block], label: str, content: str) -> Block:
+    """Return a block with `content` as a new last line.
+
+    Raises FunctionError for an unknown or read-only block, nothing to add, a line that is there already, and
+    a value over the limit.
+    """
+    block = _writable(found, label)
+    if not content.strip():
+        raise FunctionError("there is nothing to add: content is empty")
+    if f"\n{content}\n" in f"\n{block.value}\n":
+        raise FunctionError(f"block {label} holds exactly this already")
+    return _within(block, f"{block.value}\n{content}" if block.value else content)
+
+
+def replaced(found: Sequence[Block], label: str, old: str, new: str) -> Block:
+    """Return a block with `old`, which must occur exactly once, replaced by `new`.
+
+    Raises FunctionError as `appended` does, and when `old` occurs never or several times.
+    """
+    block = _writable(found, label)
+    if not old:
+        raise FunctionError("old text is empty: give the exact text to replace")
+    matches = block.value.count(old)
+    if matches != 1:
+        raise FunctionError(
+            f"the old text matches {matches} times in block {label}, it must match exactly once: "
+            + ("quote it exactly, or rewrite the block" if not matches else "quote more of it")
+        )
+    if old == new:
+        raise FunctionError("the new text is the same as the old text")
+    return _within(block, block.value.replace(old, new))
+
+
+def rewritten(found: Sequence[Block], label: str, content: str) -> Block:
+    """Return a block with `content` in place of its whole value.
+
+    Raises FunctionError for an unknown or read-only block, no change, and a value over the limit.
+    """
+    block = _writable(found, label)
+    if block.value == content:
+        raise FunctionError(f"block {label} holds exactly this already")
+    return _within(block, content)
+
+
+def _writable(found: Sequence[Block], label: str) -> Block:
+    for block in found:
+        if block.label == label:
+            if block.read_only:
+                raise FunctionError(f"block {label} is read-only")
+            return block
+    there = ", ".join(block.label for block in found) or "none"
+    raise FunctionError(f"there is no block {label}; the blocks are: {there}")
+
+
+def _within(block: Block, value: str) -> Block:
+    if len(value) > block.limit:
+        raise FunctionError(_over(block, value))
+    return replace(block, value=value)
+
+
+def _over(block: Block, value: str) -> str:
+    return (
+        f"block {block.label} would hold {len(value)} characters, {len(value) - block.limit} over its limit of "
+        f"{block.limit}: nothing was changed, write less or rewrite the block shorter"
+    )

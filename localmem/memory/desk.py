@@ -1,0 +1,96 @@
+"""What a function may touch: one agent's memory inside one open transaction, every change signed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from localmem.memory import archival, core, log, search
+from localmem.memory.clock import Clock
+from localmem.memory.core import Origin
+from localmem.memory.search import Meaning
+from localmem.records import Block, Page
+
+if TYPE_CHECKING:
+    from localmem.memory.store import Cursor
+
+
+class Desk:
+    """The memory of one agent as a function sees and changes it. Everything commits together, or not at all.
+
+    Refusals are FunctionErrors: a text that the model can act on.
+    """
+
+    def __init__(
+        self, cursor: Cursor, agent: int, origin: Origin, now: datetime, clock: Clock, meaning: Meaning | None
+    ) -> None:
+        self._cursor = cursor
+        self._agent = agent
+        self._origin = origin
+        self._now = now
+        self._clock = clock
+        self._meaning = meaning
+
+    @property
+    def turn(self) -> int:
+        """The turn that this is a part of, 0 for an edit by the user."""
+        return self._origin.turn
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the core blocks as they are now."""
+        return core.blocks(self._cursor, self._agent)
+
+    def append(self, label: str, content: str) -> Block:
+        """Add `content` to a block as a new line and return the block.
+
+        Raises FunctionError for an unknown or read-only block, a line that is there already, and a value over
+        the limit (the message says by how much).
+        """
+        return self._put(core.appended(self.blocks(), label, content))
+
+    def replace(self, label: str, old: str, new: str) -> Block:
+        """Replace `old` in a block, which must occur exactly once, and return the block; refuses as `append`."""
+        return self._put(core.replaced(self.blocks(), label, old, new))
+
+    def rewrite(self, label: str, content: str) -> Block:
+        """Give a block a new value and return the block; refuses as `append`."""
+        return self._put(core.rewritten(self.blocks(), label, content))
+
+    def put_block(self, block: Block) -> Block:
+        """Create or replace a whole block, its limit and description too.
+
+        Raises UsageError for a bad label or a value over the limit.
+        """
+        return self._put(block)
+
+    def insert_passage(self, text: str, *, source: str = "agent", tags: Sequence[str] = ()) -> int:
+        """Store a passage in the archive and return its id. It is found by its words at once.
+
+        Raises FunctionError for an empty text and an exact duplicate.
+        """
+        return archival.insert(self._cursor, self._agent, text, source, tags, self._origin, self._now)
+
+    def retire_passage(self, passage: int) -> None:
+        """Take a passage out of every search (its text is kept). Raises FunctionError when there is none."""
+        archival.retire(self._cursor, self._agent, passage, self._origin, self._now)
+
+    def search_archive(self, query: str, page: int = 1, size: int = 5) -> Page:
+        """Return one page of passages that match the query by words or by meaning, best first."""
+        return search.archive(self._cursor, self._agent, query, page, size, self._meaning, self._clock)
+
+    def search_recall(self, query: str, page: int = 1, size: int = 5) -> Page:
+        """Return one page of what was said that matches the query, best first, this turn's own words last."""
+        return search.recall(self._cursor, self._agent, query, page, size, self._origin.turn, self._clock)
+
+    def search_recall_dates(self, start: date, end: date, page: int = 1, size: int = 5) -> Page:
+        """Return one page of what was said between two days, both included, oldest first."""
+        return search.recall_dates(self._cursor, self._agent, start, end, page, size, self._clock)
+
+    def page_out(self, record_id: int) -> str:
+        """Show one line in place of a result in the queue, and return that line; the result stays in the log."""
+        call = self._origin.call
+        return log.page_out(self._cursor, self._agent, record_id, call, self._now, self._clock)
+
+    def _put(self, block: Block) -> Block:
+        return core.put(self._cursor, self._agent, block, self._origin, self._now)

@@ -1,0 +1,212 @@
+"""The home: the one folder that holds everything, owned by one process at a time, readable by its user alone."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from localmem.crash import reach
+from localmem.errors import DiskFault, HomeInUse, HomeUnusable, LocalmemError
+from localmem.memory import agents
+from localmem.memory.agents import AgentRow
+from localmem.memory.clock import Clock, stamp, system_clock
+from localmem.memory.core import DEFAULT_BLOCKS
+from localmem.memory.embedder import Embedder, find_embedder
+from localmem.memory.memory import Memory
+from localmem.memory.store import Store
+from localmem.records import Block
+
+LOCK = "owner.lock"
+STORE = "localmem.duckdb"
+
+
+def default_home() -> Path:
+    """Return the folder for an application's data that this system gives its user."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("localmem"))
+
+
+class Home:
+    """An open home. Close it, or use it as a context manager: another process can open it only then."""
+
+    def __init__(self, path: Path, lock: int, store: Store, clock: Clock, embedder: Embedder | None) -> None:
+        self.path = path
+        self.models = path / "models"
+        self.store = store
+        self._lock = lock
+        self._clock = clock
+        self._embedder = embedder
+        self._open: dict[str, Memory] = {}
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Clock = system_clock, embedder: Embedder | None = None) -> Home:
+        """Open the home at `path`, made if it is not there. Without an embedder, one under its models is used.
+
+        Raises HomeInUse (another process has it), HomeUnusable (no folder, not writable, from a newer localmem)
+        and DiskFault (the disk is full, the store is damaged).
+        """
+        path = Path(os.path.abspath(path.expanduser()))
+        _make(path)
+        lock = _own(path, clock)
+        try:
+            return cls(path, lock, Store(path / STORE, clock=clock), clock, embedder)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @staticmethod
+    def owner(path: Path) -> str | None:
+        """Return who holds a home ("process 123 (localmem chat), since ..."), None when nobody does."""
+        try:
+            lock = os.open(path / LOCK, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _described(lock)
+        finally:
+            os.close(lock)
+        return None
+
+    def close(self) -> None:
+        """Finish what is being written and give the home back. Closing twice is fine."""
+        if self._lock < 0:
+            return
+        self.store.close()
+        try:
+            os.ftruncate(self._lock, 0)
+        except OSError:
+            pass
+        os.close(self._lock)
+        self._lock = -1
+
+    def __enter__(self) -> Home:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def agents(self) -> list[AgentRow]:
+        """Return every agent, in the order in which they were made."""
+        return list(self.store.read(lambda cursor: agents.listing(cursor, self._clock)))
+
+    def create_agent(
+        self,
+        name: str,
+        *,
+        model: str | None = None,
+        blocks: Sequence[Block] | None = None,
+        system: str | None = None,
+    ) -> Memory:
+        """Make an agent, with the blocks `persona` and `human` unless others are given.
+
+        Raises UsageError for a bad or taken name and for a block over its limit.
+        """
+        first = DEFAULT_BLOCKS if blocks is None else tuple(blocks)
+        self.store.write(
+            lambda cursor: agents.create(cursor, name, model, system, first, stamp(self._clock)),
+            "create_agent",
+        )
+        return self.agent(name)
+
+    def agent(self, name: str) -> Memory:
+        """Return an agent's memory: the same object each time. Raises UnknownAgent, naming those there are."""
+        number = self.store.read(lambda cursor: agents.find(cursor, name))
+        if name not in self._open:
+            index = self._index_file(number)
+            self._open[name] = Memory(self.store, number, name, self._clock, index, self._find_embedder)
+        return self._open[name]
+
+    def delete_agent(self, name: str) -> None:
+        """Delete an agent with everything it holds. Raises UnknownAgent."""
+        number = self.store.write(lambda cursor: agents.delete(cursor, name), "delete_agent")
+        self._open.pop(name, None)
+        reach("delete_agent.index")
+        self._index_file(number).unlink(missing_ok=True)
+
+    def rename_agent(self, name: str, new: str) -> Memory:
+        """Give an agent another name. Raises UnknownAgent, and UsageError for a bad or taken name."""
+        self.store.write(lambda cursor: agents.rename(cursor, name, new), "rename_agent")
+        self._open.pop(name, None)
+        return self.agent(new)
+
+    def _index_file(self, agent: int) -> Path:
+        return self.path / "index" / f"{agent}.faiss"
+
+    def _find_embedder(self) -> Embedder | None:
+        if self._embedder is None:
+            self._embedder = find_embedder(self.models)
+        return self._embedder
+
+
+def _make(path: Path) -> None:
+    """Make the folder private: a new or empty one, or one that is a home; another's folder keeps its rights."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mine = (path / STORE).exists() or not any(path.iterdir())
+        if mine and path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    except FileExistsError as error:
+        raise HomeUnusable(f"home {path} is not a folder: give another with --home") from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _own(path: Path, clock: Clock) -> int:
+    """Take the owner's lock and return its file descriptor; the kernel gives it back when the process dies."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        for attempt in range(3):  # another process may be asking, for an instant, who the owner is
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == 2:
+                    raise
+                time.sleep(0.02)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n{_command()}\n{_since(clock())}\n".encode(errors="replace"), 0)
+    except BlockingIOError as error:
+        owner = _described(lock)
+        os.close(lock)
+        raise HomeInUse(f"home {path} is in use by {owner}; close it or give another with --home") from error
+    except OSError as error:
+        os.close(lock)
+        raise _unusable(path, error) from error
+    return lock
+
+
+def _described(lock: int) -> str:
+    fields = os.pread(lock, 1000, 0).decode(errors="replace").splitlines()
+    return f"process {fields[0]} ({fields[1]})" if len(fields) >= 3 else "another process"
+
+
+def _command() -> str:
+    words = [os.path.basename(sys.argv[0] or "python"), *sys.argv[1:2]]
+    return " ".join(" ".join(words).split())[:60]
+
+
+def _since(now: datetime) -> str:
+    return now.isoformat(timespec="seconds")
+
+
+def _unusable(path: Path, error: OSError) -> LocalmemError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFault(f"the disk of {path} is full: free some space and try again")
+    if error.errno == errno.EIO:
+        return DiskFault(f"the disk of {path} failed ({error.strerror}): check the disk, or restore a copy")
+    return HomeUnusable(f"home {path} cannot be used ({error.strerror}): give another with --home")

@@ -1,0 +1,128 @@
+"""The FAISS index of one agent's passages: a cache beside the vectors in the store, stamped, replaced whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localmem.crash import reach
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from localmem.memory.store import Cursor
+
+
+class VectorIndex:
+    """Exact search by cosine over the vectors of one agent and one embedder.
+
+    It is in step with the store when its generation equals the agent's. Where it is not (after a crash, with a
+    damaged file), `sync` rebuilds it from the store.
+    """
+
+    def __init__(self, path: Path, agent: int, embedder: str, dimension: int) -> None:
+        self._path = path
+        self._agent = agent
+        self._embedder = embedder
+        self._dimension = dimension
+        self._lock = threading.RLock()
+        self._index: Any = None
+        self._generation = -1
+        self._saved = -1
+
+    def sync(self, cursor: Cursor) -> None:
+        """Bring the index in step with the store as `cursor` sees it."""
+        generation = generation_of(cursor, self._agent)
+        with self._lock:
+            if self._index is None:
+                self._load()
+            if self._generation != generation:
+                self._rebuild(cursor, generation)
+
+    def near(self, cursor: Cursor, vector: np.ndarray, floor: float) -> list[tuple[int, float]]:
+        """Return the passages whose cosine with `vector` is over `floor`, nearest first."""
+        with self._lock:
+            self.sync(cursor)
+            if not self._index.ntotal:
+                return []
+            _, scores, ids = self._index.range_search(vector.reshape(1, -1), floor)
+        return sorted(zip(ids.tolist(), scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+
+    def extend(self, ids: list[int], vectors: np.ndarray, generation: int) -> None:
+        """Add vectors that the store holds since `generation`; an index that is not one behind waits for `sync`."""
+        import numpy as np
+
+        with self._lock:
+            if self._index is not None and self._generation == generation - 1:
+                self._index.add_with_ids(vectors, np.array(ids, np.int64))
+                self._generation = generation
+
+    def state(self, cursor: Cursor) -> tuple[int, bool]:
+        """Return how many vectors the index on disk (or, once loaded, in memory) holds, and if it is in step."""
+        with self._lock:
+            if self._index is None:
+                self._load()
+            return int(self._index.ntotal), self._generation == generation_of(cursor, self._agent)
+
+    def save(self) -> None:
+        """Write the index to its file, whole or not at all. Does nothing when the file has this state."""
+        import faiss
+
+        with self._lock:
+            if self._index is None or self._generation == self._saved:
+                return
+            body = faiss.serialize_index(self._index).tobytes()
+            generation = self._generation
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh = self._path.with_suffix(".new")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(self._stamp(generation, body) + body)
+            file.flush()
+            os.fsync(file.fileno())
+        reach("index.replace")
+        os.replace(fresh, self._path)
+        reach("index.replaced")
+        self._saved = generation
+
+    def _stamp(self, generation: int, body: bytes) -> bytes:
+        return f"localmem-index-1 {generation} {self._embedder} {hashlib.sha256(body).hexdigest()}\n".encode()
+
+    def _empty(self) -> Any:
+        import faiss
+
+        return faiss.IndexIDMap2(faiss.IndexFlatIP(self._dimension))
+
+    def _load(self) -> None:
+        """Read the file; one that is absent, damaged or of another embedder leaves an empty index without stamp."""
+        import faiss
+        import numpy as np
+
+        self._index, self._generation = self._empty(), -1
+        try:
+            head, _, body = self._path.read_bytes().partition(b"\n")
+        except OSError:
+            return
+        fields = head.split(b" ")
+        if len(fields) == 4 and fields[1].isdigit() and head + b"\n" == self._stamp(int(fields[1]), body):
+            self._index = faiss.deserialize_index(np.frombuffer(body, np.uint8))
+            self._generation = self._saved = int(fields[1])
+
+    def _rebuild(self, cursor: Cursor, generation: int) -> None:
+        import numpy as np
+
+        sql = "SELECT passage, vector FROM vectors WHERE agent = ? AND embedder = ?"
+        rows = cursor.execute(sql, [self._agent, self._embedder]).fetchall()
+        self._index = self._empty()
+        if rows:
+            vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(-1, self._dimension)
+            self._index.add_with_ids(vectors, np.array([row[0] for row in rows], np.int64))
+        self._generation = generation
+
+
+def generation_of(cursor: Cursor, agent: int) -> int:
+    """Return the generation of an agent's vectors: it grows with every change of them."""
+    row = cursor.execute("SELECT generation FROM agents WHERE id = ?", [agent]).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,352 @@
+"""Everything one agent holds, behind one door: its log, queue, core blocks and archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from localmem.crash import reach
+from localmem.errors import FunctionError
+from localmem.memory import archival, core, log, search
+from localmem.memory.archival import Passage
+from localmem.memory.clock import Clock, shown, stamp
+from localmem.memory.core import BlockVersion, Origin
+from localmem.memory.desk import Desk
+from localmem.memory.embedder import Embedder
+from localmem.memory.index import VectorIndex
+from localmem.memory.search import Meaning
+from localmem.memory.store import Store
+from localmem.records import Block, Call, Event, Page, Record, Result
+
+if TYPE_CHECKING:
+    from localmem.memory.store import Cursor
+
+T = TypeVar("T")
+BATCH = 64  # passages that get their vectors in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much an agent holds: spoken records, passages, and when it last did anything."""
+
+    recall: int
+    archival: int
+    last_active: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn that was begun and not closed: its event, all its records so far, and the calls performed."""
+
+    id: int
+    steps: int
+    event: Event
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How the vector index stands to the store: vectors stored, vectors indexed, and whether they agree."""
+
+    stored: int
+    indexed: int
+    agrees: bool
+
+
+class Memory:
+    """The memory of one agent. Reads are consistent; every method that writes is one transaction."""
+
+    def __init__(
+        self,
+        store: Store,
+        agent: int,
+        name: str,
+        clock: Clock,
+        index: Path,
+        embedder: Callable[[], Embedder | None],
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._agent = agent
+        self._clock = clock
+        self._index_path = index
+        self._embedder = embedder
+        self._index: tuple[Embedder, VectorIndex] | None = None
+        self._settled = False
+
+    # what it holds
+
+    @property
+    def model(self) -> str | None:
+        """The model this agent runs on, if one was chosen."""
+        return self._field("model")
+
+    @property
+    def system(self) -> str | None:
+        """System instructions of its own, if it has any."""
+        return self._field("system")
+
+    @property
+    def vectors(self) -> bool:
+        """Whether the archive is searched by meaning too: an embedder is at hand."""
+        return self._embedder() is not None
+
+    def set_model(self, name: str) -> None:
+        """Choose the model this agent runs on."""
+        self._store.write(
+            lambda cursor: cursor.execute("UPDATE agents SET model = ? WHERE id = ?", [name, self._agent]),
+            "set_model",
+        )
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the core blocks, in the order in which they were made."""
+        return self._store.read(lambda cursor: core.blocks(cursor, self._agent))
+
+    def block_versions(self, label: str | None = None) -> tuple[BlockVersion, ...]:
+        """Return every version of one block, or of all, oldest first, with where each came from."""
+        return self._store.read(lambda cursor: core.versions(cursor, self._agent, self._clock, label))
+
+    def passages(self) -> tuple[Passage, ...]:
+        """Return every passage of the archive with where it came from, retired ones included."""
+        return self._store.read(lambda cursor: archival.passages(cursor, self._agent, self._clock))
+
+    def summary(self) -> str:
+        """Return the summary of what left the queue, "" while nothing has."""
+        return self._store.read(lambda cursor: log.head(cursor, self._agent)[1])
+
+    def queue(self) -> tuple[Record, ...]:
+        """Return the records from the head of the queue on, in order, with stubs where results are paged out."""
+
+        def work(cursor: Cursor) -> tuple[Record, ...]:
+            start, _ = log.head(cursor, self._agent)
+            return log.read(cursor, self._agent, self._clock, start=start)
+
+        return self._store.read(work)
+
+    def records(self, start: int = 0, limit: int | None = None) -> tuple[Record, ...]:
+        """Return the log from record id `start` on, in order, at most `limit` records."""
+        tail = "ORDER BY r.id" if limit is None else f"ORDER BY r.id LIMIT {int(limit)}"
+        return self._store.read(lambda cursor: log.read(cursor, self._agent, self._clock, tail, start=start))
+
+    def counts(self) -> Counts:
+        """Return how much there is in recall and archival storage, and the time of the newest record."""
+
+        def work(cursor: Cursor) -> Counts:
+            sql = "SELECT count(text), max(created_at) FROM records WHERE agent = ?"
+            row = cursor.execute(sql, [self._agent]).fetchone()
+            said, last = row if row else (0, None)
+            return Counts(
+                said, archival.count(cursor, self._agent), shown(last, self._clock) if last else None
+            )
+
+        return self._store.read(work)
+
+    # a turn
+
+    def open_turn(self, event: Event) -> Event:
+        """Commit an event and open its turn; return it with its id, turn and time. From here on it is acknowledged."""
+
+        def work(cursor: Cursor) -> Event:
+            now = stamp(self._clock)
+            number = log.insert(cursor, self._agent, event, 0, now)
+            cursor.execute("INSERT INTO turns VALUES (?, ?, true, 0)", [number, self._agent])
+            return replace(event, id=number, turn=number, created_at=shown(now, self._clock))
+
+        return self._store.write(work, "open_turn")
+
+    def add(self, record: Event | Call, turn: int) -> Event | Call:
+        """Commit one record of a turn; return it with its id, turn and time."""
+
+        def work(cursor: Cursor) -> Event | Call:
+            now = stamp(self._clock)
+            number = log.insert(cursor, self._agent, record, turn, now)
+            return replace(record, id=number, turn=turn, created_at=shown(now, self._clock))
+
+        return self._store.write(work, "add")
+
+    def perform(
+        self, call: Call, work: Callable[[Desk], Result], *, close: bool | Callable[[Result], bool] = False
+    ) -> Result:
+        """Run a call on the desk; commit its effects, its result and the turn's progress together.
+
+        A FunctionError undoes the effects and becomes a failed result. Any other exception undoes them and is
+        raised: the call has no result then. A call that has its result already is not run again. `close` says
+        whether the turn ends with this result.
+        """
+        origin = Origin("agent", call.turn, call.id, (call.turn,))
+
+        def run(cursor: Cursor) -> Result:
+            done = self._result_of(cursor, call)
+            if done is not None:
+                return done
+            result = work(self._desk(cursor, origin))
+            reach("perform.effects")
+            return self._finish(cursor, call, result, close)
+
+        def refuse(cursor: Cursor) -> Result:
+            return self._finish(cursor, call, refusal, close)
+
+        try:
+            return self._changed(run, "perform")
+        except FunctionError as error:
+            refusal = Result(False, str(error))
+            return self._store.write(refuse, "refuse")
+
+    def close_turn(self, turn: int) -> None:
+        """End a turn: it no longer counts as unfinished."""
+        self._store.write(lambda cursor: self._close(cursor, turn), "close_turn")
+
+    def unfinished(self) -> Turn | None:
+        """Return the oldest turn that was not closed (the process ended in its midst), or None."""
+
+        def work(cursor: Cursor) -> Turn | None:
+            sql = "SELECT id, steps FROM turns WHERE agent = ? AND open ORDER BY id LIMIT 1"
+            row = cursor.execute(sql, [self._agent]).fetchone()
+            if row is None:
+                return None
+            where = "AND r.turn = $turn ORDER BY r.id"
+            records = log.read(cursor, self._agent, self._clock, where, turn=row[0])
+            event = records[0]
+            assert isinstance(event, Event)
+            return Turn(row[0], row[1], event, records)
+
+        return self._store.read(work)
+
+    def evict(self, head: int, summary: str) -> None:
+        """Move the head of the queue to record id `head`, the first one kept, under a new summary."""
+        self._store.write(
+            lambda cursor: cursor.execute(
+                "INSERT INTO summaries VALUES (nextval('version_ids'), ?, ?, ?, ?)",
+                [self._agent, head, summary, stamp(self._clock)],
+            ),
+            "evict",
+        )
+
+    def settle(self) -> None:
+        """Give passages their missing vectors and save the index. Quick when nothing waits; call it after a yield."""
+        meaning = self._meaning()
+        if meaning is None or self._settled:
+            return
+        self._settled = True
+        try:
+            while self._embed_some(meaning):
+                pass
+            self._store.read(meaning.index.sync)
+            meaning.index.save()
+        except BaseException:
+            self._settled = False
+            raise
+
+    # edits from outside a turn, and search
+
+    def put_block(self, block: Block, by: str) -> None:
+        """Create or replace a block, on behalf of `by` ("user").
+
+        Raises UsageError for a bad label and a value over the limit.
+        """
+
+        def work(cursor: Cursor) -> None:
+            core.put(cursor, self._agent, block, Origin(by), stamp(self._clock))
+
+        self._store.write(work, "put_block")
+
+    def edit(self, work: Callable[[Desk], T], *, author: str = "user") -> T:
+        """Run `work` on a desk in one transaction and return what it returned. Its FunctionErrors are raised."""
+        return self._changed(lambda cursor: work(self._desk(cursor, Origin(author))), "edit")
+
+    def search_archive(self, query: str, page: int = 1, size: int = 5) -> Page:
+        """Return one page of passages that match the query by words or by meaning, best first."""
+        meaning = self._meaning()
+        return self._store.read(
+            lambda cursor: search.archive(cursor, self._agent, query, page, size, meaning, self._clock)
+        )
+
+    def search_recall(self, query: str, page: int = 1, size: int = 5) -> Page:
+        """Return one page of what was said that matches the query, best first."""
+        return self._store.read(
+            lambda cursor: search.recall(cursor, self._agent, query, page, size, 0, self._clock)
+        )
+
+    def search_recall_dates(self, start: date, end: date, page: int = 1, size: int = 5) -> Page:
+        """Return one page of what was said between two days, both included, oldest first."""
+        return self._store.read(
+            lambda cursor: search.recall_dates(cursor, self._agent, start, end, page, size, self._clock)
+        )
+
+    def index_state(self) -> IndexState | None:
+        """Return how the vector index stands to the store, None without an embedder."""
+        meaning = self._meaning()
+        if meaning is None:
+            return None
+
+        def work(cursor: Cursor) -> IndexState:
+            sql = "SELECT count(*) FROM vectors WHERE agent = ? AND embedder = ?"
+            row = cursor.execute(sql, [self._agent, meaning.embedder.name]).fetchone()
+            return IndexState(row[0] if row else 0, *meaning.index.state(cursor))
+
+        return self._store.read(work)
+
+    # inside
+
+    def _field(self, column: str) -> str | None:
+        sql = f"SELECT {column} FROM agents WHERE id = ?"
+        row = self._store.read(lambda cursor: cursor.execute(sql, [self._agent]).fetchone())
+        return row[0] if row else None
+
+    def _meaning(self) -> Meaning | None:
+        embedder = self._embedder()
+        if embedder is None:
+            return None
+        if self._index is None or self._index[0] is not embedder:
+            index = VectorIndex(self._index_path, self._agent, embedder.name, embedder.dimension)
+            self._index = (embedder, index)
+            self._settled = False
+        return Meaning(*self._index)
+
+    def _desk(self, cursor: Cursor, origin: Origin) -> Desk:
+        return Desk(cursor, self._agent, origin, stamp(self._clock), self._clock, self._meaning())
+
+    def _changed(self, work: Callable[[Cursor], T], point: str) -> T:
+        try:
+            return self._store.write(work, point)
+        finally:
+            self._settled = False
+
+    def _result_of(self, cursor: Cursor, call: Call) -> Result | None:
+        where = "AND r.turn = $turn AND r.kind = 'result' AND r.call = $call"
+        found = log.read(cursor, self._agent, self._clock, where, start=call.id, turn=call.turn, call=call.id)
+        return found[0] if found and isinstance(found[0], Result) else None
+
+    def _finish(
+        self, cursor: Cursor, call: Call, result: Result, close: bool | Callable[[Result], bool]
+    ) -> Result:
+        now = stamp(self._clock)
+        result = replace(result, call=call.id)
+        number = log.insert(cursor, self._agent, result, call.turn, now)
+        result = replace(result, id=number, turn=call.turn, created_at=shown(now, self._clock))
+        cursor.execute(
+            "UPDATE turns SET steps = steps + 1 WHERE id = ? AND agent = ?", [call.turn, self._agent]
+        )
+        if close(result) if callable(close) else close:
+            self._close(cursor, call.turn)
+        return result
+
+    def _close(self, cursor: Cursor, turn: int) -> None:
+        cursor.execute("UPDATE turns SET open = false WHERE id = ? AND agent = ?", [turn, self._agent])
+
+    def _embed_some(self, meaning: Meaning) -> bool:
+        """Give some waiting passages their vectors; return whether there were any."""
+        name = meaning.embedder.name
+        found = self._store.read(lambda cursor: archival.waiting(cursor, self._agent, name, BATCH))
+        if not found:
+            return False
+        ids = [number for number, _ in found]
+        vectors = meaning.embedder.encode([text for _, text in found])
+        generation = self._store.write(
+            lambda cursor: archival.add_vectors(cursor, self._agent, name, ids, vectors), "settle"
+        )
+        meaning.index.extend(ids, vectors, generation)
+        return True

@@ -1,0 +1,79 @@
+"""The shape of the store: numbered steps from an empty file, each applied once in its own transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: its number (1, 2, ...), what it is for, and its SQL statements."""
+
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+# No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
+# older one, so history is kept and no index is rewritten. Only one thread writes, so tables whose rows change
+# (agents, turns) carry no unique index: the writer checks.
+MIGRATIONS = (
+    Migration(
+        1,
+        "agents, the log of records, core blocks, passages, and the term index over them",
+        (
+            "CREATE SEQUENCE agent_ids",
+            "CREATE SEQUENCE record_ids",
+            "CREATE SEQUENCE version_ids",
+            "CREATE SEQUENCE passage_ids",
+            """CREATE TABLE agents (
+                id BIGINT NOT NULL, name VARCHAR NOT NULL, model VARCHAR, system VARCHAR,
+                generation BIGINT NOT NULL, created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE records (
+                id BIGINT PRIMARY KEY, agent BIGINT NOT NULL, turn BIGINT NOT NULL, kind VARCHAR NOT NULL,
+                call BIGINT NOT NULL, text VARCHAR, payload VARCHAR NOT NULL, ids BLOB NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE turns (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, open BOOLEAN NOT NULL, steps INTEGER NOT NULL)""",
+            """CREATE TABLE summaries (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, head BIGINT NOT NULL, text VARCHAR NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE stubs (
+                record BIGINT NOT NULL, agent BIGINT NOT NULL, text VARCHAR NOT NULL, call BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE blocks (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, label VARCHAR NOT NULL, value VARCHAR NOT NULL,
+                "limit" BIGINT NOT NULL, description VARCHAR NOT NULL, read_only BOOLEAN NOT NULL,
+                author VARCHAR NOT NULL, turn BIGINT NOT NULL, call BIGINT NOT NULL, rests_on BIGINT[] NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE passages (
+                id BIGINT PRIMARY KEY, agent BIGINT NOT NULL, text VARCHAR NOT NULL, hash BIGINT NOT NULL,
+                source VARCHAR NOT NULL, tags VARCHAR[] NOT NULL, author VARCHAR NOT NULL, turn BIGINT NOT NULL,
+                call BIGINT NOT NULL, rests_on BIGINT[] NOT NULL, created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE retired (
+                passage BIGINT NOT NULL, agent BIGINT NOT NULL, author VARCHAR NOT NULL, turn BIGINT NOT NULL,
+                call BIGINT NOT NULL, created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE vectors (
+                passage BIGINT NOT NULL, agent BIGINT NOT NULL, embedder VARCHAR NOT NULL, vector BLOB NOT NULL)""",
+            """CREATE TABLE documents (
+                agent BIGINT NOT NULL, tier UTINYINT NOT NULL, doc BIGINT NOT NULL, length INTEGER NOT NULL)""",
+            """CREATE TABLE postings (
+                agent BIGINT NOT NULL, tier UTINYINT NOT NULL, term BIGINT NOT NULL, doc BIGINT NOT NULL,
+                tf INTEGER NOT NULL, length INTEGER NOT NULL)""",
+        ),
+    ),
+)
+
+AGENT_TABLES = (
+    "records",
+    "turns",
+    "summaries",
+    "stubs",
+    "blocks",
+    "passages",
+    "retired",
+    "vectors",
+    "documents",
+    "postings",
+)
+"""Every table whose rows belong to an agent (column `agent`)."""

@@ -1,0 +1,133 @@
+"""Search over the tiers: matches by words and by meaning become pages with a true total."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from localmem.errors import FunctionError
+from localmem.memory import archival, bm25
+from localmem.memory.clock import Clock, shown, span
+from localmem.records import Hit, Page
+
+if TYPE_CHECKING:
+    from localmem.memory.embedder import Embedder
+    from localmem.memory.index import VectorIndex
+    from localmem.memory.store import Cursor
+
+FLOOR = 0.3
+FUSE = 60
+
+Ranked = list[tuple[int, float]]
+Rows = dict[int, tuple[str, datetime, str]]
+"""What a page shows of an id: text, stored time, source."""
+
+_SOURCE = """CASE WHEN kind = 'call' THEN 'agent' ELSE payload::JSON ->> 'kind' END"""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Search by meaning: an embedder, and the index over what it made of the passages."""
+
+    embedder: Embedder
+    index: VectorIndex
+
+
+def archive(
+    cursor: Cursor, agent: int, query: str, page: int, size: int, meaning: Meaning | None, clock: Clock
+) -> Page:
+    """Return passages that share words with the query or are near it in meaning, best first.
+
+    Two rankings are fused by reciprocal rank (Cormack et al. 2009, k 60); passages that hold an identifier of
+    the query come first. A passage is a hit by its words, or by a cosine over FLOOR.
+    Raises FunctionError for a page or size under 1.
+    """
+    words = bm25.search(cursor, agent, bm25.ARCHIVAL, query)
+    near: Ranked = []
+    if meaning is not None and query.strip() and not words.only_names and archival.count(cursor, agent):
+        gone = archival.retired(cursor, agent)
+        vector = meaning.embedder.encode([query])[0]
+        near = [hit for hit in meaning.index.near(cursor, vector, FLOOR) if hit[0] not in gone]
+    ranked = _fuse(words, near) if near else [(match.id, match.score) for match in words.found]
+
+    def rows(ids: str) -> Iterable[tuple[int, str, datetime, str]]:
+        return cursor.execute(
+            f"SELECT id, text, created_at, source FROM passages WHERE id IN ({ids})"
+        ).fetchall()
+
+    return _page(ranked, page, size, rows, clock)
+
+
+def recall(cursor: Cursor, agent: int, query: str, page: int, size: int, turn: int, clock: Clock) -> Page:
+    """Return what was said that shares words with the query, best first.
+
+    What was said in `turn` itself (the question that led to the search) comes after everything older.
+    Raises FunctionError for a page or size under 1.
+    """
+    found = bm25.search(cursor, agent, bm25.RECALL, query).found
+    ranked = [(match.id, match.score) for match in found]
+    if turn:
+        ranked.sort(key=lambda hit: hit[0] >= turn)
+    return _page(ranked, page, size, _said(cursor), clock)
+
+
+def recall_dates(
+    cursor: Cursor, agent: int, start: date, end: date, page: int, size: int, clock: Clock
+) -> Page:
+    """Return what was said from `start` to `end`, both days included, oldest first; every score is 0.
+
+    Raises FunctionError when start is after end, and for a page or size under 1.
+    """
+    if start > end:
+        raise FunctionError(f"the start {start} is after the end {end}")
+    since, until = span(start, end, clock)
+    rows = cursor.execute(
+        """SELECT id FROM records WHERE agent = ? AND text IS NOT NULL AND created_at >= ? AND created_at < ?
+           ORDER BY created_at, id""",
+        [agent, since, until],
+    ).fetchall()
+    return _page([(row[0], 0.0) for row in rows], page, size, _said(cursor), clock)
+
+
+def _said(cursor: Cursor) -> Callable[[str], Iterable[tuple[int, str, datetime, str]]]:
+    return lambda ids: cursor.execute(
+        f"SELECT id, text, created_at, {_SOURCE} FROM records WHERE id IN ({ids})"
+    ).fetchall()
+
+
+def _fuse(words: bm25.Matches, near: Ranked) -> Ranked:
+    fused: dict[int, float] = {}
+    named = {match.id for match in words.found if match.named}
+    for rank, match in enumerate(words.found, 1):
+        fused[match.id] = 1 / (FUSE + rank)
+    for rank, (number, _) in enumerate(near, 1):
+        fused[number] = fused.get(number, 0.0) + 1 / (FUSE + rank)
+    by_words = {match.id: rank for rank, match in enumerate(words.found)}
+    return sorted(
+        fused.items(),
+        key=lambda hit: (hit[0] not in named, -hit[1], by_words.get(hit[0], len(by_words)), -hit[0]),
+    )
+
+
+def _page(
+    ranked: Sequence[tuple[int, float]],
+    page: int,
+    size: int,
+    rows: Callable[[str], Iterable[tuple[int, str, datetime, str]]],
+    clock: Clock,
+) -> Page:
+    if page < 1 or size < 1:
+        raise FunctionError("pages are counted from 1, and hold at least 1 hit")
+    chosen = ranked[(page - 1) * size : page * size]
+    found: Rows = {}
+    if chosen:
+        found = {
+            row[0]: (row[1], row[2], row[3]) for row in rows(", ".join(str(number) for number, _ in chosen))
+        }
+    hits = []
+    for number, score in chosen:
+        text, created_at, source = found[number]
+        hits.append(Hit(number, text, shown(created_at, clock), score, source))
+    return Page(tuple(hits), len(ranked), page, max(1, -(-len(ranked) // size)))
