@@ -1,4 +1,4 @@
-"""Where the process may be killed on purpose: named points in every commit path, for tests of what survives."""
+"""Where the process may be killed on purpose: named points in every commit path, to test what survives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRITES = (
     "evict",
     "settle",
 )
-"""Each write of the store passes three points: `.before` it begins, `.commit` with all effects done, `.committed`."""
+"""Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 
 POINTS = (
     *(f"{write}.{moment}" for write in WRITES for moment in ("before", "commit", "committed")),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class HashEmbedder:
-    """An embedder without a model: a bag of hashed words. Texts with words in common are near, others are not."""
+    """An embedder without a model, a bag of hashed words: texts with words in common are near."""
 
     def __init__(self, dimension: int = 256, name: str = "hash") -> None:
         self.name = name

@@ -36,11 +36,12 @@ class AgentRow:
 def listing(cursor: Cursor, clock: Clock) -> tuple[AgentRow, ...]:
     """Return every agent, in the order in which they were made."""
     rows = cursor.execute(
-        """SELECT a.name, a.model, a.created_at, r.last_active, coalesce(r.n, 0), coalesce(d.n, 0)
+        """SELECT a.name, a.model, a.created_at, r.last, coalesce(r.n, 0), coalesce(d.n, 0)
            FROM agents a
-           LEFT JOIN (SELECT agent, max(created_at) AS last_active, count(*) AS n FROM records GROUP BY agent) r
-                  ON r.agent = a.id
-           LEFT JOIN (SELECT agent, count(*) AS n FROM documents WHERE tier = 1 GROUP BY agent) d ON d.agent = a.id
+           LEFT JOIN (SELECT agent, max(created_at) AS last, count(*) AS n FROM records GROUP BY agent) r
+                     ON r.agent = a.id
+           LEFT JOIN (SELECT agent, count(*) AS n FROM documents WHERE tier = 1 GROUP BY agent) d
+                     ON d.agent = a.id
            ORDER BY a.id"""
     ).fetchall()
     return tuple(

@@ -92,16 +92,12 @@ def passages(cursor: Cursor, agent: int, clock: Clock) -> tuple[Passage, ...]:
            FROM passages WHERE agent = ? ORDER BY id""",
         [agent],
     ).fetchall()
-    return tuple(
-        Passage(
-            *row[:3],
-            tuple(row[3]),
-            Origin(*row[4:7], tuple(row[7])),
-            shown(row[8], clock),
-            retired=row[0] in gone,
-        )
-        for row in rows
-    )
+    found = []
+    for number, text, source, tags, author, turn, call, rests_on, created_at in rows:
+        origin = Origin(author, turn, call, tuple(rests_on))
+        when = shown(created_at, clock)
+        found.append(Passage(number, text, source, tuple(tags), origin, when, number in gone))
+    return tuple(found)
 
 
 def count(cursor: Cursor, agent: int) -> int:
@@ -113,17 +109,18 @@ def count(cursor: Cursor, agent: int) -> int:
 
 def waiting(cursor: Cursor, agent: int, embedder: str, most: int) -> list[tuple[int, str]]:
     """Return passages without a vector of this embedder, oldest first, at most `most`."""
-    return cursor.execute(
+    rows = cursor.execute(
         """SELECT p.id, p.text FROM passages p
            ANTI JOIN (SELECT passage FROM vectors WHERE agent = $agent AND embedder = $embedder
                       UNION ALL SELECT passage FROM retired WHERE agent = $agent) v ON v.passage = p.id
            WHERE p.agent = $agent ORDER BY p.id LIMIT $most""",
         {"agent": agent, "embedder": embedder, "most": most},
     ).fetchall()
+    return [(row[0], row[1]) for row in rows]
 
 
 def add_vectors(cursor: Cursor, agent: int, embedder: str, ids: Sequence[int], vectors: np.ndarray) -> int:
-    """Store vectors, drop those that another embedder made of the same passages, and return the new generation."""
+    """Store vectors, drop older ones of the same passages, and return the new generation."""
     marks = ", ".join(str(int(number)) for number in ids)
     cursor.execute(f"DELETE FROM vectors WHERE agent = ? AND passage IN ({marks})", [agent])
     rows = [[number, agent, embedder, vector.tobytes()] for number, vector in zip(ids, vectors, strict=True)]

@@ -1,4 +1,4 @@
-"""Search by words: Okapi BM25 in plain SQL over two tables, kept in the same transaction as the text itself."""
+"""Search by words: Okapi BM25 in plain SQL over two tables, written together with the text itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """All matches, best first; `only_names` when the query was nothing but identifiers that are known here."""
+    """All matches, best first; `only_names` when the query was nothing but known identifiers."""
 
     found: tuple[Match, ...]
     only_names: bool = False
@@ -63,10 +63,8 @@ def search(cursor: Cursor, agent: int, tier: int, query: str) -> Matches:
     wanted: set[str] = set()
     telling: set[str] = set()
     for word in words:
-        if word.name in known:
-            found = {word.name}  # the identifier itself is there: what shares only a part of it is no hit
-        else:
-            found = set(word.terms)
+        # where the identifier itself is there, what shares only a part of it is no hit
+        found = {word.name} if word.name in known else set(word.terms)
         wanted |= found
         if not word.stop:
             telling |= found

@@ -1,4 +1,4 @@
-"""Core memory: named blocks of bounded size, edited by versions that say who wrote them and on what grounds."""
+"""Core memory: named blocks of bounded size; every version says who wrote it and on what grounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a memory comes from: its author ("agent", "user", "document"), turn, call, and records it rests on."""
+    """Where a memory comes from: author ("agent", "user", "document"), turn, call, records it rests on."""
 
     author: str
     turn: int = 0
@@ -45,7 +45,8 @@ class BlockVersion:
 def blocks(cursor: Cursor, agent: int) -> tuple[Block, ...]:
     """Return the blocks as they are now, in the order in which they were made."""
     rows = cursor.execute(
-        """SELECT label, arg_max(value, id), arg_max("limit", id), arg_max(description, id), arg_max(read_only, id)
+        """SELECT label, arg_max(value, id), arg_max("limit", id), arg_max(description, id),
+                  arg_max(read_only, id)
            FROM blocks WHERE agent = ? GROUP BY label ORDER BY min(id)""",
         [agent],
     ).fetchall()
@@ -60,7 +61,9 @@ def versions(cursor: Cursor, agent: int, clock: Clock, label: str | None = None)
         {"agent": agent, "label": label},
     ).fetchall()
     return tuple(
-        BlockVersion(row[0], Block(*row[1:6]), Origin(*row[6:9], tuple(row[9])), shown(row[10], clock))
+        BlockVersion(
+            row[0], Block(*row[1:6]), Origin(row[6], row[7], row[8], tuple(row[9])), shown(row[10], clock)
+        )
         for row in rows
     )
 
@@ -148,6 +151,6 @@ def _within(block: Block, value: str) -> Block:
 
 def _over(block: Block, value: str) -> str:
     return (
-        f"block {block.label} would hold {len(value)} characters, {len(value) - block.limit} over its limit of "
-        f"{block.limit}: nothing was changed, write less or rewrite the block shorter"
+        f"block {block.label} would hold {len(value)} characters, {len(value) - block.limit} over its limit "
+        f"of {block.limit}: nothing was changed, write less or rewrite the block shorter"
     )

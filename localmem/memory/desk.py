@@ -50,7 +50,7 @@ class Desk:
         return self._put(core.appended(self.blocks(), label, content))
 
     def replace(self, label: str, old: str, new: str) -> Block:
-        """Replace `old` in a block, which must occur exactly once, and return the block; refuses as `append`."""
+        """Replace `old` in a block, which must occur exactly once, and return it; refuses as `append`."""
         return self._put(core.replaced(self.blocks(), label, old, new))
 
     def rewrite(self, label: str, content: str) -> Block:
@@ -88,7 +88,7 @@ class Desk:
         return search.recall_dates(self._cursor, self._agent, start, end, page, size, self._clock)
 
     def page_out(self, record_id: int) -> str:
-        """Show one line in place of a result in the queue, and return that line; the result stays in the log."""
+        """Show one line in place of a result in the queue and return it; the result stays in the log."""
         call = self._origin.call
         return log.page_out(self._cursor, self._agent, record_id, call, self._now, self._clock)
 

@@ -55,7 +55,7 @@ class SentenceEmbedder:
 
 
 def find_embedder(models: Path) -> Embedder | None:
-    """Return the embedder whose files lie under the folder of models, or None: search is by words alone then."""
+    """Return the embedder whose files lie under the folder of models, or None (search is by words alone)."""
     folder = models / FOLDER
     return SentenceEmbedder(folder) if (folder / "modules.json").is_file() else None
 
@@ -70,5 +70,5 @@ def _load(path: Path) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return SentenceTransformer(str(path), device="cpu", local_files_only=True)

@@ -1,4 +1,4 @@
-"""The home: the one folder that holds everything, owned by one process at a time, readable by its user alone."""
+"""The home: the one folder that holds everything, owned by one process, readable by its user alone."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Home:
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock = system_clock, embedder: Embedder | None = None) -> Home:
-        """Open the home at `path`, made if it is not there. Without an embedder, one under its models is used.
+        """Open the home at `path`, making it if need be. `embedder`: else the one under its models, if any.
 
-        Raises HomeInUse (another process has it), HomeUnusable (no folder, not writable, from a newer localmem)
-        and DiskFault (the disk is full, the store is damaged).
+        Raises HomeInUse (another process has it), HomeUnusable (no folder, not writable, of a newer
+        localmem) and DiskFault (the disk is full, the store is damaged).
         """
         path = Path(os.path.abspath(path.expanduser()))
         _make(path)
@@ -121,7 +121,7 @@ class Home:
         return self.agent(name)
 
     def agent(self, name: str) -> Memory:
-        """Return an agent's memory: the same object each time. Raises UnknownAgent, naming those there are."""
+        """Return an agent's memory, the same object each time. Raises UnknownAgent, naming those there."""
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         if name not in self._open:
             index = self._index_file(number)
@@ -151,7 +151,7 @@ class Home:
 
 
 def _make(path: Path) -> None:
-    """Make the folder private: a new or empty one, or one that is a home; another's folder keeps its rights."""
+    """Make the folder, private unless it is a folder with other things in it: that keeps its rights."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         mine = (path / STORE).exists() or not any(path.iterdir())
@@ -164,7 +164,7 @@ def _make(path: Path) -> None:
 
 
 def _own(path: Path, clock: Clock) -> int:
-    """Take the owner's lock and return its file descriptor; the kernel gives it back when the process dies."""
+    """Take the owner's lock and return its file descriptor; the system frees it when the process dies."""
     try:
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

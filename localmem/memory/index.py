@@ -1,4 +1,4 @@
-"""The FAISS index of one agent's passages: a cache beside the vectors in the store, stamped, replaced whole."""
+"""The FAISS index of one agent's passages: a stamped cache of the vectors in the store, replaced whole."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class VectorIndex:
     """Exact search by cosine over the vectors of one agent and one embedder.
 
-    It is in step with the store when its generation equals the agent's. Where it is not (after a crash, with a
-    damaged file), `sync` rebuilds it from the store.
+    It is in step with the store when its generation equals the agent's. Where it is not (after a crash,
+    with a damaged file), `sync` rebuilds it from the store.
     """
 
     def __init__(self, path: Path, agent: int, embedder: str, dimension: int) -> None:
@@ -52,7 +52,7 @@ class VectorIndex:
         return sorted(zip(ids.tolist(), scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
 
     def extend(self, ids: list[int], vectors: np.ndarray, generation: int) -> None:
-        """Add vectors that the store holds since `generation`; an index that is not one behind waits for `sync`."""
+        """Add vectors that the store holds since `generation`; an index not one behind waits for `sync`."""
         import numpy as np
 
         with self._lock:
@@ -61,7 +61,7 @@ class VectorIndex:
                 self._generation = generation
 
     def state(self, cursor: Cursor) -> tuple[int, bool]:
-        """Return how many vectors the index on disk (or, once loaded, in memory) holds, and if it is in step."""
+        """Return how many vectors the index (on disk, until loaded) holds, and whether it is in step."""
         with self._lock:
             if self._index is None:
                 self._load()
@@ -96,7 +96,7 @@ class VectorIndex:
         return faiss.IndexIDMap2(faiss.IndexFlatIP(self._dimension))
 
     def _load(self) -> None:
-        """Read the file; one that is absent, damaged or of another embedder leaves an empty index without stamp."""
+        """Read the file; one that is absent, damaged or of another embedder leaves an index out of step."""
         import faiss
         import numpy as np
 

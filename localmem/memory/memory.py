@@ -118,7 +118,7 @@ class Memory:
         return self._store.read(lambda cursor: log.head(cursor, self._agent)[1])
 
     def queue(self) -> tuple[Record, ...]:
-        """Return the records from the head of the queue on, in order, with stubs where results are paged out."""
+        """Return the records from the head of the queue on, in order; paged-out results have their stub."""
 
         def work(cursor: Cursor) -> tuple[Record, ...]:
             start, _ = log.head(cursor, self._agent)
@@ -147,7 +147,7 @@ class Memory:
     # a turn
 
     def open_turn(self, event: Event) -> Event:
-        """Commit an event and open its turn; return it with its id, turn and time. From here on it is acknowledged."""
+        """Commit an event, which acknowledges it, and open its turn; return it with id, turn and time."""
 
         def work(cursor: Cursor) -> Event:
             now = stamp(self._clock)
@@ -226,7 +226,7 @@ class Memory:
         )
 
     def settle(self) -> None:
-        """Give passages their missing vectors and save the index. Quick when nothing waits; call it after a yield."""
+        """Give passages their missing vectors and save the index, after a yield; quick when nothing waits."""
         meaning = self._meaning()
         if meaning is None or self._settled:
             return
@@ -254,7 +254,7 @@ class Memory:
         self._store.write(work, "put_block")
 
     def edit(self, work: Callable[[Desk], T], *, author: str = "user") -> T:
-        """Run `work` on a desk in one transaction and return what it returned. Its FunctionErrors are raised."""
+        """Run `work` on a desk in one transaction and return its value. Its FunctionErrors are raised."""
         return self._changed(lambda cursor: work(self._desk(cursor, Origin(author))), "edit")
 
     def search_archive(self, query: str, page: int = 1, size: int = 5) -> Page:

@@ -44,19 +44,22 @@ MIGRATIONS = (
             """CREATE TABLE blocks (
                 id BIGINT NOT NULL, agent BIGINT NOT NULL, label VARCHAR NOT NULL, value VARCHAR NOT NULL,
                 "limit" BIGINT NOT NULL, description VARCHAR NOT NULL, read_only BOOLEAN NOT NULL,
-                author VARCHAR NOT NULL, turn BIGINT NOT NULL, call BIGINT NOT NULL, rests_on BIGINT[] NOT NULL,
-                created_at TIMESTAMP NOT NULL)""",
+                author VARCHAR NOT NULL, turn BIGINT NOT NULL, call BIGINT NOT NULL,
+                rests_on BIGINT[] NOT NULL, created_at TIMESTAMP NOT NULL)""",
             """CREATE TABLE passages (
                 id BIGINT PRIMARY KEY, agent BIGINT NOT NULL, text VARCHAR NOT NULL, hash BIGINT NOT NULL,
-                source VARCHAR NOT NULL, tags VARCHAR[] NOT NULL, author VARCHAR NOT NULL, turn BIGINT NOT NULL,
+                source VARCHAR NOT NULL, tags VARCHAR[] NOT NULL, author VARCHAR NOT NULL,
+                turn BIGINT NOT NULL,
                 call BIGINT NOT NULL, rests_on BIGINT[] NOT NULL, created_at TIMESTAMP NOT NULL)""",
             """CREATE TABLE retired (
                 passage BIGINT NOT NULL, agent BIGINT NOT NULL, author VARCHAR NOT NULL, turn BIGINT NOT NULL,
                 call BIGINT NOT NULL, created_at TIMESTAMP NOT NULL)""",
             """CREATE TABLE vectors (
-                passage BIGINT NOT NULL, agent BIGINT NOT NULL, embedder VARCHAR NOT NULL, vector BLOB NOT NULL)""",
+                passage BIGINT NOT NULL, agent BIGINT NOT NULL, embedder VARCHAR NOT NULL,
+                vector BLOB NOT NULL)""",
             """CREATE TABLE documents (
-                agent BIGINT NOT NULL, tier UTINYINT NOT NULL, doc BIGINT NOT NULL, length INTEGER NOT NULL)""",
+                agent BIGINT NOT NULL, tier UTINYINT NOT NULL, doc BIGINT NOT NULL,
+                length INTEGER NOT NULL)""",
             """CREATE TABLE postings (
                 agent BIGINT NOT NULL, tier UTINYINT NOT NULL, term BIGINT NOT NULL, doc BIGINT NOT NULL,
                 tf INTEGER NOT NULL, length INTEGER NOT NULL)""",

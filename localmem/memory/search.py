@@ -53,9 +53,8 @@ def archive(
     ranked = _fuse(words, near) if near else [(match.id, match.score) for match in words.found]
 
     def rows(ids: str) -> Iterable[tuple[int, str, datetime, str]]:
-        return cursor.execute(
-            f"SELECT id, text, created_at, source FROM passages WHERE id IN ({ids})"
-        ).fetchall()
+        sql = f"SELECT id, text, created_at, source FROM passages WHERE id IN ({ids})"
+        return list(cursor.execute(sql).fetchall())
 
     return _page(ranked, page, size, rows, clock)
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from localmem.crash import reach
 from localmem.errors import DiskFault, HomeInUse, HomeUnusable, LocalmemError
@@ -168,7 +168,7 @@ class Store:
                 self._close_root()
 
     def _fault(self, error: duckdb.Error) -> Exception:
-        """Return what a DuckDB error means to the user; one that only a bug can cause is returned as it is."""
+        """Return what a DuckDB error means to the user; one that only a bug can cause stays as it is."""
         import duckdb
 
         if isinstance(error, duckdb.FatalException | duckdb.InternalException):
@@ -176,7 +176,7 @@ class Store:
         elif not isinstance(
             error, duckdb.IOException | duckdb.TransactionException | duckdb.SerializationException
         ):
-            return error
+            return cast(Exception, error)
         return self._disk_fault(error)
 
     def _disk_fault(self, error: duckdb.Error) -> DiskFault:
@@ -186,7 +186,7 @@ class Store:
             free = FULL
         if free < FULL:
             return DiskFault(
-                f"the disk of {self.path.parent} is full: nothing was lost, free some space and try again"
+                f"the disk of {self.path.parent} is full: nothing was lost, make room and try again"
             )
         return DiskFault(f"the store {self.path} failed ({_line(error)}): check the disk, or restore a copy")
 
@@ -209,7 +209,7 @@ class Store:
         holder = _lock_holder(self.path)
         if holder:
             return HomeInUse(
-                f"the store {self.path} is in use by process {holder}; close it or give another with --home"
+                f"the store {self.path} is in use by process {holder}; close it or give another --home"
             )
         fault = self._disk_fault(error)
         if "is full" in str(fault):
@@ -217,7 +217,7 @@ class Store:
         return DiskFault(f"the store {self.path} is damaged ({_line(error)}): restore a copy or move it away")
 
     def _keep_private(self) -> None:
-        # DuckDB makes its log anew after each checkpoint, with the rights that the umask of the process allows
+        # DuckDB makes its log anew after each checkpoint, with the rights that the process's umask allows
         for file in (self.path, self.path.with_name(self.path.name + ".wal")):
             try:
                 if file.stat().st_mode & 0o077:

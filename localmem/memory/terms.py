@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # Words that every English question is made of: they help to rank, but a text is no hit for them alone.
-STOP_WORDS = frozenset(
-    "a about am an and any are as at be been but by can could did do does for from had has have he her hers him his "
-    "how i if in is it its me my of on or our please s she should so t tell that the their them then there these "
-    "they this to us was we were what when where which who whom whose why will with would you your".split()
-)
+_STOP = """
+    a about am an and any are as at be been but by can could did do does for from had has have he her hers him
+    his how i if in is it its me my of on or our please s she should so t tell that the their them then there
+    these they this to us was we were what when where which who whom whose why will with would you your
+"""
+STOP_WORDS = frozenset(_STOP.split())
 
 _JOINED = re.compile(r"[^\W]+(?:[-_.:/@#+][^\W]+)*")
 _SPACELESS = re.compile(
@@ -39,7 +40,7 @@ def terms(text: str) -> list[str]:
     Letters without case and accents, English words by their stem, scripts without spaces as single characters
     and pairs, identifiers (a UUID, a date, an e-mail address, a snake_case name) whole and by part.
     """
-    found = []
+    found: list[str] = []
     for word in _words(text):
         found.extend(word.terms)
         if word.name:
@@ -87,7 +88,7 @@ def _fold(text: str) -> str:
     if not folded.isascii():
         folded = _ACCENTS.sub("", unicodedata.normalize("NFKD", folded))
         folded = unicodedata.normalize("NFC", folded).replace("\u2019", "'")
-        # marks (Hindi, Thai vowels) belong to their letter, but the pattern language takes them for punctuation
+        # marks (Hindi and Thai vowels) belong to their letter, but `re` takes them for punctuation
         folded = "".join("" if unicodedata.category(char) in ("Mn", "Mc") else char for char in folded)
     return re.sub(r"'s\b", "", folded)
 
