@@ -48,6 +48,10 @@ def fetch_model(home: Path, profile: Profile) -> Path:
     bar = Bar()
     try:
         path = fetch.pull(profile, folder, progress=bar)
+    except KeyboardInterrupt:
+        bar.close()
+        click.echo(f"  stopped; `localmem models pull {profile.name}` goes on from here", err=True)
+        raise
     finally:
         bar.close()
     if not profile.sha256:

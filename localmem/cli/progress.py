@@ -16,6 +16,10 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+_QUICK = 50_000_000
+"""Bytes that are hashed before anybody could read of it."""
+
+
 class Bar:
     """Listens to one pull. `begin` and `tenth` forget at each change of source or stage."""
 
@@ -33,6 +37,10 @@ class Bar:
         now = time.monotonic()
         if self.key != (progress.stage, progress.source):
             self._begin(progress, now)
+        if progress.stage == "fetch" and progress.done == self.start:
+            return  # nothing has come from this source yet
+        if progress.stage == "check" and progress.total < _QUICK:
+            return
         share = progress.done / progress.total if progress.total else 0.0
         if self.live and (now - self.drawn > 0.1 or share >= 1):
             self.drawn = now

