@@ -23,9 +23,9 @@ def home_folder() -> Path:
     given = click.get_current_context().find_root().obj
     if isinstance(given, Path):
         return given
-    import platformdirs
+    from localmem.memory.home import default_home
 
-    return Path(platformdirs.user_data_dir("localmem"))
+    return default_home()
 
 
 def open_registry(home: Path) -> Registry:
@@ -217,8 +217,10 @@ def add(name: str, target: str, sha256: str, json_: bool) -> None:
     if json_:
         click.echo(json.dumps(asdict(profile), indent=2, default=str))
         return
+    if target.startswith("hub:"):
+        click.echo(f"{name} is in {home / 'models.toml'}")
+        click.echo(f"fetch it with `localmem models pull {name}`: its file then says the rest", err=True)
+        return
     click.echo(f"{name} is in {home / 'models.toml'}; change there what is wrong:")
     for key in ("parameters", "licence", "window", "dialect", "functions", "memory_step"):
         click.echo(f"  {key:<12} {_short(getattr(profile, key))}")
-    if target.startswith("hub:"):
-        click.echo(f"fetch it with `localmem models pull {name}`: the file then says the rest", err=True)
