@@ -47,7 +47,7 @@ class Bar:
             click.echo("\r\x1b[2K" + self._line(progress, share, now)[: _width() - 1], nl=False, err=True)
         elif not self.live and int(share * 10) > self.tenth and progress.stage == "fetch":
             self.tenth = int(share * 10)
-            click.echo(f"  {share:4.0%}  {size(progress.done)} of {size(progress.total)}", err=True)
+            click.echo(f"  {share:4.0%}  {_amount(progress)}", err=True)
 
     def close(self) -> None:
         """End the line that is being drawn."""
@@ -71,10 +71,14 @@ class Bar:
         filled = round(share * 24)
         verb = "checking" if progress.stage == "check" else "fetching"
         line = f"  {verb} [{'#' * filled}{'-' * (24 - filled)}]"
-        line += f" {share:4.0%}  {size(progress.done)} of {size(progress.total)}"
+        line += f" {share:4.0%}  {_amount(progress)}"
         if rate:
             line += f"  {rate / 1e6:.1f} MB/s"
         return line + (f"  {left // 60:.0f}:{left % 60:02.0f} left" if left >= 1 else "")
+
+
+def _amount(progress: Progress) -> str:
+    return f"{size(progress.done)} of {size(progress.total) if progress.total else 'an unknown size'}"
 
 
 def _width() -> int:
