@@ -8,7 +8,7 @@ from datetime import date
 
 from localmem.errors import FunctionError
 from localmem.functions.schema import DATE_PATTERN, Function
-from localmem.functions.standard import Desk
+from localmem.memory.desk import Desk
 from localmem.records import Call
 
 
@@ -49,7 +49,9 @@ def _value(where: str, value: object, schema: Mapping[str, object]) -> object:
         "integer": int,
         "number": (int, float),
     }
-    if not isinstance(value, kinds[schema["type"]]) or (isinstance(value, bool) != (schema["type"] == "boolean")):
+    if not isinstance(value, kinds[schema["type"]]) or (
+        isinstance(value, bool) != (schema["type"] == "boolean")
+    ):
         raise FunctionError(f"{where} is of type {schema['type']}, not {value!r}")
     if isinstance(value, str):
         return _text(where, value, schema)

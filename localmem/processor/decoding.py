@@ -46,7 +46,6 @@ class LlamaGeneration:
         self._done = False
         self._passes = self._reused = 0
         self._seconds = 0.0
-        self._completion: Completion | None = None
         self._closing_at = limits.tokens - closing_reserve(tokenizer, dialect, shape)
         if self._closing_at <= 0:
             raise ValueError(
@@ -59,9 +58,7 @@ class LlamaGeneration:
 
     @property
     def completion(self) -> Completion:
-        if self._completion is None:
-            raise RuntimeError("the completion is read after its generation has been iterated")
-        return self._completion
+        return self._finish()
 
     def __iter__(self) -> Iterator[str]:
         started = time.perf_counter()
@@ -74,7 +71,6 @@ class LlamaGeneration:
                     shown = message
         finally:
             self._seconds = time.perf_counter() - started
-            self._completion = self._finish()
 
     def _run(self) -> Iterator[None]:
         """Generate; pauses after every token that was chosen."""

@@ -44,6 +44,7 @@ class LlamaProcessor:
         gpu_layers: int | None = None,
     ) -> None:
         self.profile = profile
+        self.model = profile.sha256 or f"{path.name}:{path.stat().st_size}"
         self._window = window or profile.window
         self._grammar = grammar
         self.dialect = dialects.load(profile.dialect)
@@ -65,7 +66,7 @@ class LlamaProcessor:
     def abilities(self) -> Abilities:
         example = Call("why" if self.profile.thought else "", "FUNCTION", {"ARGUMENT": "VALUE"})
         howto = self.dialect.write(example, heartbeat=self._asks_heartbeat)
-        return Abilities(self.profile.sha256, howto, self._grammar, self.llama.can_shift)
+        return Abilities(self.model, howto, self._grammar, self.llama.can_shift)
 
     def encode(self, record: Encodable) -> Segment:
         match record:
@@ -91,7 +92,7 @@ class LlamaProcessor:
             raise ValueError(f"{len(ids)} prompt and {limits.tokens} answer tokens exceed {self._window}")
         matcher = self.grammars.start(shape) if self._grammar else None
         return LlamaGeneration(
-            self.llama, self.tokenizer, self.dialect, ids, shape, limits, matcher, self.profile.sha256
+            self.llama, self.tokenizer, self.dialect, ids, shape, limits, matcher, self.model
         )
 
     @property
@@ -117,7 +118,7 @@ class LlamaProcessor:
 
     def _call_segment(self, call: Call) -> Segment:
         before, after = self._delimiters["assistant"]
-        if call.ids and call.model == self.profile.sha256:
+        if call.ids and call.model == self.model:
             return Segment(before + call.ids + after)
         written = self.dialect.write(call, heartbeat=self._asks_heartbeat)
         marked = [self.dialect.before, self.dialect.after]

@@ -1,0 +1,305 @@
+"""The loop: an event comes in, the model calls functions until it yields, every record is on disk first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+
+from localmem.errors import BadInput
+from localmem.functions import executor
+from localmem.functions.standard import EDITS_CORE, WRITES, function_set
+from localmem.kernel.context import MainContext, Report
+from localmem.kernel.settings import Settings
+from localmem.kernel.summary import digest, unanswered
+from localmem.memory.desk import Desk
+from localmem.memory.memory import Memory
+from localmem.processor.interface import Calls, Generation, Limits, Processor, Prose
+from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Record, Result, Usage
+
+
+class Agent:
+    """One agent awake: its memory on disk, a processor, and the main context between them.
+
+    `turn` and `resume` are iterators: the caller prints, and closing one cancels the turn and leaves the state
+    sound. Raises WindowTooSmall when the processor's window leaves no room.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        processor: Processor,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+    ) -> None:
+        self.memory, self.processor, self.settings = memory, processor, settings
+        self._clock = clock
+        self._functions = function_set(settings.functions)
+        self._remembering = function_set("memory") if settings.memory_step else ()
+        offered = {function.name: function for function in (*self._functions, *self._remembering)}
+        self.context = MainContext(
+            processor, settings, memory.system or prompt("system"), tuple(offered.values())
+        )
+        self._generation: Generation | None = None
+        self.usage = Usage()
+        self._reload()
+
+    def turn(self, event: Event) -> Iterator[Item]:
+        """Yield every record of one turn, until the model yields control.
+
+        The first item is the event itself, with its id: from then on it is acknowledged, and no crash loses
+        it. Raises BadInput for an empty message before anything is stored.
+        """
+        if event.kind is EventKind.USER and not event.text.strip():
+            raise BadInput("the message is empty: write something")
+        event = self._stamped(event)
+        yield from self._login(event)
+        event = self.memory.open_turn(event)
+        self.context.add(event)
+        yield event
+        yield from self._steps(event, 0, [])
+
+    def resume(self) -> Iterator[Item]:
+        """Go on with the turn that a crash interrupted, if there is one; yields like `turn`."""
+        turn = self.memory.unfinished()
+        if turn is None:
+            return
+        answered = {record.call for record in turn.records if isinstance(record, Result)}
+        calls = [record for record in turn.records if isinstance(record, Call)]
+        if calls and calls[-1].id not in answered:
+            result = self._execute(turn.event, calls, final=turn.steps + 1 >= self.settings.max_steps)
+            yield result
+            if not self._goes_on(turn.event, calls, result):
+                return
+        yield from self._steps(turn.event, turn.steps, calls)
+
+    def interrupt(self) -> None:
+        """Stop the generation in flight; callable from a signal handler and from any thread."""
+        if self._generation is not None:
+            self._generation.cancel()
+
+    def report(self) -> Report:
+        """Return how the window is used, in tokens."""
+        return self.context.report()
+
+    def _steps(self, event: Event, start: int, calls: list[Call]) -> Iterator[Item]:
+        """The chain of calls that one event sets off; `calls` are those made already."""
+        errors = 0
+        for step in range(start, max(start + 1, self.settings.max_steps)):
+            yield from self._relieve_pressure(event)
+            final = step >= self.settings.max_steps - 1 or errors >= self.settings.max_errors
+            call = yield from self._decide(event, calls, final)
+            if call is None:
+                return
+            self.context.add(call)
+            calls.append(call)
+            yield call
+            result = self._execute(event, calls, final)
+            yield result
+            errors += not result.ok
+            if final or not self._goes_on(event, calls, result):
+                return
+
+    def _goes_on(self, event: Event, calls: list[Call], result: Result) -> bool:
+        """Whether the model runs again before the next event (a heartbeat).
+
+        A failed call always goes on, so that the model reads the error; and a person's turn does not end
+        before the person was answered, whatever the model asked for.
+        """
+        answered = any(call.function == "send_message" for call in calls)
+        if not result.ok or (event.kind is EventKind.USER and not answered):
+            return True
+        if self.settings.heartbeat == "asked":
+            return calls[-1].heartbeat
+        return calls[-1].function != "send_message"
+
+    def _shape(self, event: Event, calls: list[Call], final: bool) -> Calls:
+        """What the next call may be: the state narrows the functions that the model is offered."""
+        labels = tuple(block.label for block in self.memory.blocks() if not block.read_only)
+        remembering = self._remembers(event, calls, final)
+        offered = self._remembering if remembering else self._functions
+        if final:
+            offered = tuple(function for function in offered if function.name == "send_message")
+        elif not remembering and self._remembering:
+            offered = tuple(function for function in offered if function.name not in EDITS_CORE)
+        return Calls(
+            tuple(function for function in offered if function.callable_with(labels)),
+            thought=0 if remembering else self.settings.thought,
+            heartbeat=self.settings.heartbeat == "asked",
+            labels=labels,
+            bias=self.settings.bias,
+        )
+
+    def _remembers(self, event: Event, calls: list[Call], final: bool) -> bool:
+        """Whether this is the memory step, which stands before everything else in a person's turn."""
+        return bool(self._remembering) and event.kind is EventKind.USER and not calls and not final
+
+    def _decide(self, event: Event, calls: list[Call], final: bool) -> Generator[Item, None, Call | None]:
+        """Let the model choose its next call. Yields pieces of a message; returns the call, or None."""
+        shape = self._shape(event, calls, final)
+        behind = [self._aside("remember")] if self._remembers(event, calls, final) else []
+        room = self.processor.window - sum(map(len, self.context.prompt(*behind)))
+        limits = Limits(min(self.context.answer, room), self.settings.sampling)
+        generation = self.processor.generate(self.context.prompt(*behind), shape, limits)
+        self._generation = generation
+        said = ""
+        try:
+            for piece in generation:
+                said += piece
+                yield Delta(piece)
+        finally:
+            self._generation = None
+            completion = generation.completion
+            self.usage += completion.usage
+            if completion.cancelled:
+                self._abandon(event, said)
+        if completion.cancelled:
+            return None
+        if completion.call is None:
+            model = self.processor.abilities.model
+            written = Call("", "", {}, ids=completion.ids, model=model, usage=completion.usage)
+        else:
+            written = completion.call
+        return self.memory.add(written, event.turn)
+
+    def _abandon(self, event: Event, said: str) -> None:
+        """Keep what had been said when a turn was interrupted, and close the turn."""
+        if not said:
+            self.memory.close_turn(event.turn)
+            return
+        call = self.memory.add(Call("", "send_message", {"message": said}, cut=True), event.turn)
+        result = self.memory.perform(
+            call, lambda desk: Result(True, "interrupted", call.id), close=lambda _: True
+        )
+        self.context.add(call)
+        self.context.add(result)
+
+    def _execute(self, event: Event, calls: list[Call], final: bool) -> Result:
+        """Run the last call: its effects, its result and the turn's progress commit together."""
+        call = calls[-1]
+        labels = tuple(block.label for block in self.memory.blocks() if not block.read_only)
+
+        def work(desk: Desk) -> Result:
+            if not call.function:
+                return Result(False, "that was no function call; write one as described", call.id)
+            if call.cut and call.function in WRITES:
+                return Result(False, "too long: it was cut and nothing was kept; say it shorter", call.id)
+            known = (*self._functions, *self._remembering)
+            return Result(True, executor.run(call, known, labels, desk), call.id)
+
+        result = self.memory.perform(
+            call, work, close=lambda result: final or not self._goes_on(event, calls, result)
+        )
+        self.context.add(result)
+        if call.function in EDITS_CORE and result.ok:
+            self.context.show_core(self.memory.blocks())
+        if call.function == "page_out" and result.ok:
+            self._reload()
+        return result
+
+    def _relieve_pressure(self, event: Event) -> Iterator[Item]:
+        """Warn once when the window fills, and evict when it is full."""
+        if self.context.pressure > self.settings.warn_at and not self.context.alerted:
+            text = prompt("alert").format(percent=round(100 * self.context.pressure))
+            alert = self.memory.add(self._stamped(Event(EventKind.ALERT, text)), event.turn)
+            self.context.add(alert)
+            yield alert
+        if self.context.pressure > self.settings.evict_at:
+            yield from self._evict(event)
+        self.context.squeeze()
+
+    def _evict(self, event: Event) -> Iterator[Item]:
+        """Move the oldest records out of the queue; a summary takes their place."""
+        before, leaving = self.context.used, self.context.leaving()
+        if not leaving:
+            return
+        summary = self._summarise(leaving)
+        if any(record.id == event.id for record in leaving):
+            summary += unanswered(event)
+        stays = [record for record in self.memory.queue() if record.id > leaving[-1].id]
+        self.memory.evict(stays[0].id, summary)
+        self.context.drop(leaving)
+        self.context.show_summary(summary)
+        yield Eviction(len(leaving), summary, before, self.context.used)
+
+    def _summarise(self, leaving: Sequence[Record]) -> str:
+        """Return the new summary of the old one and what leaves, by the model or else by a digest.
+
+        The model reads the beginning of the very prompt that is in its cache, so that only the instruction is
+        evaluated.
+        """
+        tokens = int(self.context.room * self.settings.summary_share * 0.9)
+        characters = 4 * tokens
+        instruction = self._aside("summarise", words=tokens * 2 // 3)
+        shown = self.context.prompt_of(leaving, instruction)
+        if sum(map(len, shown)) + tokens > self.processor.window:
+            return digest(leaving, self.memory.summary(), characters)
+        generation = self.processor.generate(shown, Prose(characters), Limits(tokens, self.settings.sampling))
+        self._generation = generation
+        try:
+            for _ in generation:
+                pass
+        finally:
+            self._generation = None
+        self.usage += generation.completion.usage
+        text = generation.completion.text.strip()
+        if generation.completion.cancelled or not text:
+            return digest(leaving, self.memory.summary(), characters)
+        return text
+
+    def _login(self, event: Event) -> Iterator[Item]:
+        """Tell the model, once a session, how long it has been and what it holds. Costs no inference."""
+        counts = self.memory.counts()
+        quiet = timedelta(minutes=self.settings.quiet_minutes)
+        if event.kind is not EventKind.USER or event.created_at is None:
+            return
+        if counts.last_active is not None and event.created_at - counts.last_active < quiet:
+            return
+        text = "You meet this person for the first time."
+        if counts.last_active is not None:
+            away = event.created_at - counts.last_active
+            text = f"The person is back after {ago(away)}."
+        text += f" Recall storage: {counts.recall} messages. Archival memory: {counts.archival} passages."
+        note = f"{event.created_at:%Y-%m-%d %H:%M %A}"
+        login = self.memory.add(Event(EventKind.LOGIN, text, note, created_at=event.created_at), 0)
+        self.context.add(login)
+        yield login
+
+    def _stamped(self, event: Event) -> Event:
+        """Return the event with the time, and with the time in its note when the last record is older."""
+        now = self._clock()
+        last = self.memory.counts().last_active
+        note = event.note
+        if not note and last is not None:
+            away = now - last
+            minutes = away / timedelta(minutes=1)
+            if self.settings.clock_minutes <= minutes < self.settings.quiet_minutes:
+                note = f"{now:%Y-%m-%d %H:%M}"
+        return Event(event.kind, event.text, note, created_at=now)
+
+    def _aside(self, name: str, **values: object) -> Event:
+        """Return an instruction of the kernel that is shown once and kept nowhere."""
+        return Event(EventKind.ALERT, prompt(name).format(**values))
+
+    def _reload(self) -> None:
+        """Build the main context from what is on disk."""
+        self.context.show_core(self.memory.blocks())
+        self.context.show_summary(self.memory.summary())
+        self.context.show_queue(self.memory.queue())
+
+
+def ago(away: timedelta) -> str:
+    """Return a span of time in words, in its largest unit."""
+    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = int(away.total_seconds() // seconds)
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "a moment"
+
+
+@cache
+def prompt(name: str) -> str:
+    """Return one of the kernel's prompts, a text file beside this one."""
+    return (files("localmem.kernel") / f"{name}.txt").read_text("utf-8").strip() + "\n"

@@ -1,0 +1,207 @@
+"""Main context: what the processor sees, as token segments, static first and volatile last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localmem.errors import WindowTooSmall
+from localmem.functions.schema import Function
+from localmem.functions.standard import SILENT
+from localmem.kernel.cutting import fit
+from localmem.kernel.settings import LEAST_ROOM, Settings
+from localmem.processor.interface import (
+    CoreMemory,
+    Documentation,
+    Instructions,
+    Opening,
+    Processor,
+    Segment,
+    Summary,
+)
+from localmem.records import Block, Call, Event, EventKind, Record, Result
+
+SMALLEST_SEGMENT = 48
+"""No record is squeezed below so many tokens: delimiters, a mark of the cut, a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record in the queue and its segment."""
+
+    record: Record
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the window is used, in tokens."""
+
+    window: int
+    used: int
+    sections: dict[str, int]
+
+
+class MainContext:
+    """System instructions, function documentation, core memory, summary and the FIFO queue (MemGPT, 2.1).
+
+    `room` is what core memory, summary and queue may take together; `pressure` how much of it they do take.
+    Raises WindowTooSmall, naming the smallest window that works.
+    """
+
+    def __init__(self, processor: Processor, settings: Settings, system: str, functions: Sequence[Function]):
+        self._processor, self._settings = processor, settings
+        self._system = processor.encode(Instructions(system))
+        self._functions = processor.encode(Documentation(documentation(functions, processor.abilities.howto)))
+        self._opening = processor.encode(Opening())
+        self.answer = settings.answer_tokens(processor.window)
+        static = len(self._system) + len(self._functions) + len(self._opening)
+        self.room = processor.window - self.answer - static
+        if self.room < LEAST_ROOM:
+            least = static + LEAST_ROOM + settings.answer_tokens(0)
+            while least - settings.answer_tokens(least) - static < LEAST_ROOM:
+                least += 1
+            raise WindowTooSmall(
+                f"a window of {processor.window} tokens is too small; the smallest that works is {least}: "
+                f"use --window {least} or more"
+            )
+        self._core_text = ""
+        self._core = self._summary = Segment(())
+        self._queue: list[Entry] = []
+
+    def show_core(self, blocks: Sequence[Block]) -> None:
+        """Put the core blocks in place, cut to their share of the room."""
+        shown = "".join(f"<{block.label}>\n{block.value}\n</{block.label}>\n" for block in blocks)
+        self._core_text = f"\nCore memory:\n{shown}"
+        self._core = self._fit_core(int(self.room * self._settings.core_share))
+
+    def show_summary(self, summary: str) -> None:
+        """Put the summary of what left the queue in place, cut to its share of the room."""
+        text = f"\nSummary of what left your window:\n{summary}\n" if summary else ""
+        self._summary = fit(Summary(text), int(self.room * self._settings.summary_share), self._processor)
+
+    def show_queue(self, records: Sequence[Record]) -> None:
+        """Put the records of the queue in place, oldest first."""
+        self._queue = []
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Put a record at the end of the queue, cut to what one record may take."""
+        if isinstance(record, Result) and self._hidden(record):
+            return
+        if isinstance(record, Call) and record.function in SILENT:
+            return
+        self._queue.append(Entry(record, fit(record, self._cap(record), self._processor)))
+
+    def _hidden(self, result: Result) -> bool:
+        """A result that says nothing takes no place; it belongs to a message sent or a silent call."""
+        return result.ok and not result.text
+
+    def _cap(self, record: Record) -> int:
+        share = int(self.room * self._settings.record_share)
+        return min(share, self._settings.result_tokens) if isinstance(record, Result) else share
+
+    def replace(self, record: Record) -> None:
+        """Show a record of the queue anew (a result that was paged out)."""
+        for index, entry in enumerate(self._queue):
+            if entry.record.id == record.id:
+                self._queue[index] = Entry(record, fit(record, self._cap(record), self._processor))
+
+    @property
+    def queue(self) -> tuple[Record, ...]:
+        """The records in the queue, oldest first."""
+        return tuple(entry.record for entry in self._queue)
+
+    @property
+    def used(self) -> int:
+        """Tokens of core memory, summary and queue."""
+        return len(self._core) + len(self._summary) + sum(len(entry.segment) for entry in self._queue)
+
+    @property
+    def pressure(self) -> float:
+        """Share of the room in use."""
+        return self.used / self.room
+
+    @property
+    def alerted(self) -> bool:
+        """Whether the queue already holds a pressure alert of this period."""
+        return any(isinstance(r, Event) and r.kind is EventKind.ALERT for r in self.queue)
+
+    def prompt(self, *behind: Event) -> list[Segment]:
+        """Return the whole prompt; `behind` are events shown once and not kept in the queue."""
+        shown = [self._processor.encode(event) for event in behind]
+        return [*self._head(), *(entry.segment for entry in self._queue), *shown, self._opening]
+
+    def prompt_of(self, records: Sequence[Record], *behind: Event) -> list[Segment]:
+        """Return the prompt as if the queue held only these of its records: the part that is to leave."""
+        chosen = {record.id for record in records}
+        segments = [entry.segment for entry in self._queue if entry.record.id in chosen]
+        shown = [self._processor.encode(event) for event in behind]
+        return [*self._head(), *segments, *shown, self._opening]
+
+    def _head(self) -> list[Segment]:
+        return [self._system, self._functions, self._core, self._summary]
+
+    def leaving(self) -> tuple[Record, ...]:
+        """Return the oldest records, in whole groups, whose leaving brings the pressure down to `evict_to`.
+
+        A call never leaves without its result. The newest group stays.
+        """
+        groups = self._groups()
+        target = int(self.room * self._settings.evict_to)
+        used, leaving = self.used, 0
+        while used > target and leaving < len(groups) - 1:
+            used -= sum(len(entry.segment) for entry in groups[leaving])
+            leaving += 1
+        return tuple(entry.record for group in groups[:leaving] for entry in group)
+
+    def _groups(self) -> list[list[Entry]]:
+        groups: list[list[Entry]] = []
+        for entry in self._queue:
+            if isinstance(entry.record, Result) and groups and isinstance(groups[-1][-1].record, Call):
+                groups[-1].append(entry)
+            else:
+                groups.append([entry])
+        return groups
+
+    def drop(self, records: Sequence[Record]) -> None:
+        """Take records out of the queue."""
+        gone = {record.id for record in records}
+        self._queue = [entry for entry in self._queue if entry.record.id not in gone]
+
+    def squeeze(self) -> None:
+        """Cut what is largest, again and again, until everything fits the room; nothing on disk changes."""
+        while (excess := self.used - self.room) > 0:
+            entry = max(self._queue, key=lambda entry: len(entry.segment), default=None)
+            if entry is None or len(self._core) >= len(entry.segment):
+                before = len(self._core)
+                self._core = self._fit_core(max(0, before - excess))
+                if len(self._core) >= before:
+                    self._core = Segment(())
+                continue
+            tokens = max(SMALLEST_SEGMENT, len(entry.segment) - excess)
+            cut = fit(entry.record, tokens, self._processor)
+            if len(cut) >= len(entry.segment):
+                return
+            self._queue[self._queue.index(entry)] = Entry(entry.record, cut)
+
+    def _fit_core(self, tokens: int) -> Segment:
+        return fit(CoreMemory(self._core_text), tokens, self._processor)
+
+    def report(self) -> Report:
+        """Return how many tokens each section takes; `used` is the length of the whole prompt."""
+        sections = {
+            "system": len(self._system) + len(self._opening),
+            "functions": len(self._functions),
+            "core": len(self._core),
+            "summary": len(self._summary),
+            "queue": sum(len(entry.segment) for entry in self._queue),
+        }
+        return Report(self._processor.window, sum(sections.values()), sections)
+
+
+def documentation(functions: Sequence[Function], howto: str) -> str:
+    """Return the functions as the model reads them: a signature and a sentence each, then the form of a call."""
+    lines = [f"- {function.signature()}: {' '.join(function.doc.split())}" for function in functions]
+    return "\n".join(["\nFunctions:", *lines, "Write each call like this:", howto, ""])

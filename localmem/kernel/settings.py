@@ -1,0 +1,47 @@
+"""The settings of an agent's kernel: limits, thresholds and policies, all of them numbers you may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from localmem.processor.interface import Sampling
+
+LEAST_ROOM = 512
+"""Tokens a window must leave for core memory, summary and queue."""
+
+NO_BIAS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How an agent runs. Shares are of the room: window - answer reserve - static part.
+
+    `heartbeat` "asked" leaves chaining to the model (request_heartbeat), "derived" goes on after searches and
+    edits. `memory_step` asks for core memory edits in a step of their own before the reply. `bias` calibrates
+    the choice between functions (see `interface.Calls`).
+    """
+
+    functions: str = "small"
+    heartbeat: Literal["asked", "derived"] = "derived"
+    thought: int = 0
+    memory_step: bool = False
+    bias: Mapping[str, float] = field(default_factory=lambda: NO_BIAS)
+    sampling: Sampling = Sampling()
+    max_steps: int = 8
+    max_errors: int = 3
+    warn_at: float = 0.7
+    evict_at: float = 1.0
+    evict_to: float = 0.5
+    core_share: float = 0.45
+    summary_share: float = 0.15
+    record_share: float = 0.3
+    result_tokens: int = 600
+    quiet_minutes: int = 60
+    clock_minutes: int = 10
+
+    def answer_tokens(self, window: int) -> int:
+        """Return the tokens reserved for the model's answer in a window of that size."""
+        return max(256, min(1024, window // 8))
