@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from localmem.memory.index import VectorIndex
     from localmem.memory.store import Cursor
 
-FLOOR = 0.3
+# all-MiniLM-L6-v2, 12 facts and 12 questions in other words: right pairs .28 to .78, wrong ones 2 % over .25
+FLOOR = 0.25
 FUSE = 60
 
 Ranked = list[tuple[int, float]]
