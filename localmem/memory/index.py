@@ -30,8 +30,8 @@ class VectorIndex:
         self._dimension = dimension
         self._lock = threading.RLock()
         self._index: Any = None
-        self._generation = -1
-        self._saved = -1
+        self._generation = 0
+        self._saved = 0
 
     def sync(self, cursor: Cursor) -> None:
         """Bring the index in step with the store as `cursor` sees it."""
@@ -96,11 +96,12 @@ class VectorIndex:
         return faiss.IndexIDMap2(faiss.IndexFlatIP(self._dimension))
 
     def _load(self) -> None:
-        """Read the file; one that is absent, damaged or of another embedder leaves an index out of step."""
+        """Read the file; one that is absent, damaged or of another embedder leaves an empty one."""
         import faiss
         import numpy as np
 
-        self._index, self._generation = self._empty(), -1
+        # an empty index is in step with a store that never had a vector, and with no other
+        self._index, self._generation, self._saved = self._empty(), 0, -1
         try:
             head, _, body = self._path.read_bytes().partition(b"\n")
         except OSError:

@@ -16,7 +16,7 @@ from localmem.memory.clock import Clock, shown, stamp
 from localmem.memory.core import BlockVersion, Origin
 from localmem.memory.desk import Desk
 from localmem.memory.embedder import Embedder
-from localmem.memory.index import VectorIndex
+from localmem.memory.index import VectorIndex, generation_of
 from localmem.memory.search import Meaning
 from localmem.memory.store import Store
 from localmem.records import Block, Call, Event, Page, Record, Result
@@ -234,8 +234,9 @@ class Memory:
         try:
             while self._embed_some(meaning):
                 pass
-            self._store.read(meaning.index.sync)
-            meaning.index.save()
+            if self._store.read(lambda cursor: generation_of(cursor, self._agent)):
+                self._store.read(meaning.index.sync)
+                meaning.index.save()
         except BaseException:
             self._settled = False
             raise

@@ -1,0 +1,109 @@
+"""Killing the process at any point of any write loses nothing acknowledged and applies nothing twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import crashing
+import pytest
+
+from localmem.crash import POINTS, WRITES
+from localmem.memory.home import Home
+from localmem.memory.memory import Memory
+from localmem.records import Call
+from localmem.testing import HashEmbedder
+
+ROOT = Path(__file__).parents[2]
+AGAIN = ("open_turn", "add", "perform", "refuse", "settle", "passage", "index")
+PLACES = [*POINTS, *(f"{point}:2" for point in POINTS if point.split(".")[0] in AGAIN)]
+
+
+def killed(path: Path, point: str) -> dict[str, list[str]]:
+    """Run the script until it is killed at `point`; return what it acknowledged."""
+    run = subprocess.run(
+        [sys.executable, crashing.__file__, str(path)],
+        env={**os.environ, "LOCALMEM_CRASH_AT": point, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == -signal.SIGKILL, f"{point} was never reached: {run.stderr}"
+    said: dict[str, list[str]] = {}
+    for line in run.stdout.splitlines():
+        what, _, value = line.partition(" ")
+        said.setdefault(what, []).append(value)
+    return said
+
+
+def check_turns(memory: Memory) -> None:
+    """Every call has its result and its effects, or none of them."""
+    records = memory.records()
+    results = {record.call for record in records if hasattr(record, "call")}
+    complete = [
+        r.turn for r in records if isinstance(r, Call) and r.function == "effects" and r.id in results
+    ]
+    human = memory.blocks()[1].value
+    assert human.splitlines() == [f"line {turn}" for turn in complete]
+    assert [passage.text for passage in memory.passages()] == [f"passage {turn} apple" for turn in complete]
+    assert memory.search_archive("apple").total == len(complete)
+    open_turn = memory.unfinished()
+    if open_turn is not None:
+        assert open_turn.steps == sum(r.call in results for r in open_turn.records if hasattr(r, "call"))
+
+
+def resume(memory: Memory) -> None:
+    """Finish an open turn as the kernel does: perform the call that has no result."""
+    turn = memory.unfinished()
+    if turn is None:
+        return
+    last = turn.records[-1]
+    if isinstance(last, Call):
+        memory.perform(last, getattr(crashing, last.function))
+    memory.close_turn(turn.id)
+
+
+@pytest.mark.parametrize("point", PLACES)
+def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
+    if point.startswith("edit") and point.endswith(":2"):
+        pytest.skip("the script edits once")
+    said = killed(tmp_path, point)
+    with Home.open(tmp_path, embedder=HashEmbedder()) as home:
+        names = [row.name for row in home.agents()]
+        assert set(said.get("agent", [])) <= set(names)
+        assert not set(said.get("deleted", [])) & set(names)
+        if "a" not in names:
+            home.create_agent("a")
+        memory = home.agent("a")
+        known = {str(record.id) for record in memory.records()}
+        for kind in ("event", "call", "result"):
+            assert set(said.get(kind, [])) <= known
+        turn = memory.unfinished()
+        assert turn is None or str(turn.id) not in said.get("closed", [])
+        assert "block" not in said or memory.blocks()[-1].label == "notes"
+        assert "evicted" not in said or memory.summary() == "summary"
+        check_turns(memory)
+        resume(memory)
+        check_turns(memory)
+        memory.settle()
+        state = memory.index_state()
+        assert state is not None
+        assert (state.stored, state.agrees) == (state.indexed, True)
+        assert state.stored == memory.counts().archival
+        crashing.turn(memory, 9)
+        check_turns(memory)
+
+
+def test_every_point_is_in_the_source() -> None:
+    source = "".join(
+        file.read_text() for file in (ROOT / "localmem").rglob("*.py") if file.name != "crash.py"
+    )
+    named = set(re.findall(r'reach\("([a-z_.]+)"\)', source))
+    assert named == {
+        point for point in POINTS if point.rpartition(".")[0] not in WRITES or "effects" in point
+    } | ({"delete_agent.index"})
+    for write in WRITES:
+        assert f'"{write}"' in source, write
