@@ -201,12 +201,13 @@ class Agent:
 
     def _relieve_pressure(self, event: Event) -> Iterator[Item]:
         """Warn once when the window fills, and evict when it is full."""
-        if self.context.pressure > self.settings.warn_at and not self.context.alerted:
-            text = prompt("alert").format(percent=round(100 * self.context.pressure))
+        pressure, limits = self.context.pressure, self.settings
+        if limits.warn_at < pressure <= limits.evict_at and not self.context.alerted:
+            text = prompt("alert").format(percent=round(100 * pressure))
             alert = self.memory.add(self._stamped(Event(EventKind.ALERT, text)), event.turn)
             self.context.add(alert)
             yield alert
-        if self.context.pressure > self.settings.evict_at:
+        if self.context.pressure > limits.evict_at:
             yield from self._evict(event)
         self.context.squeeze()
 
@@ -216,11 +217,11 @@ class Agent:
         if not leaving:
             return
         summary = self._summarise(leaving)
-        if any(record.id == event.id for record in leaving):
+        self.context.drop(leaving)
+        if event.id not in {record.id for record in self.context.queue}:
             summary += unanswered(event)
         stays = [record for record in self.memory.queue() if record.id > leaving[-1].id]
         self.memory.evict(stays[0].id, summary)
-        self.context.drop(leaving)
         self.context.show_summary(summary)
         yield Eviction(len(leaving), summary, before, self.context.used)
 

@@ -68,6 +68,7 @@ class MainContext:
         self._core_text = ""
         self._core = self._summary = Segment(())
         self._queue: list[Entry] = []
+        self._evicted_at = 0
 
     def show_core(self, blocks: Sequence[Block]) -> None:
         """Put the core blocks in place, cut to their share of the room."""
@@ -125,8 +126,9 @@ class MainContext:
 
     @property
     def alerted(self) -> bool:
-        """Whether the queue already holds a pressure alert of this period."""
-        return any(isinstance(r, Event) and r.kind is EventKind.ALERT for r in self.queue)
+        """Whether the queue already holds a pressure alert that came after the last eviction."""
+        alerts = (r for r in self.queue if isinstance(r, Event) and r.kind is EventKind.ALERT)
+        return any(alert.id > self._evicted_at for alert in alerts)
 
     def prompt(self, *behind: Event) -> list[Segment]:
         """Return the whole prompt; `behind` are events shown once and not kept in the queue."""
@@ -166,7 +168,8 @@ class MainContext:
         return groups
 
     def drop(self, records: Sequence[Record]) -> None:
-        """Take records out of the queue."""
+        """Take records out of the queue: an eviction, after which a new period of alerts begins."""
+        self._evicted_at = max(entry.record.id for entry in self._queue)
         gone = {record.id for record in records}
         self._queue = [entry for entry in self._queue if entry.record.id not in gone]
 

@@ -32,9 +32,7 @@ def digest(records: Sequence[Record], before: str, characters: int) -> str:
     return "\n".join(part for part in (old, *reversed(lines)) if part)[:characters]
 
 
-def unanswered(event: Event | None) -> str:
+def unanswered(event: Event) -> str:
     """Return the line that keeps a message alive which leaves the queue before it was answered."""
-    if event is None or not event.text:
-        return ""
     said = " ".join(event.text.split())
     return f"\nStill to be answered: {said if len(said) <= 300 else said[:300] + ' ...'}"
