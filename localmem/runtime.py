@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from localmem.errors import UnknownAgent
+from localmem.errors import UnknownAgent, UsageError
 from localmem.kernel.agent import Agent
 from localmem.kernel.settings import Settings
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from localmem.memory.home import Home
     from localmem.memory.memory import Memory
     from localmem.processor.engine import LlamaProcessor
+    from localmem.processor.interface import Processor
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
 
@@ -55,7 +57,12 @@ def memory_of(home: Home, name: str) -> Memory:
 def choose_model(registry: Registry, options: Options, memory: Memory | None) -> Profile:
     """Return the profile of --model, else the agent's model, else LOCALMEM_MODEL, else the default."""
     chosen = options.model or (memory.model if memory else None) or os.environ.get("LOCALMEM_MODEL")
-    return registry.resolve(chosen or registry.default)
+    profile = registry.resolve(chosen or registry.default)
+    if profile.kind != "chat":
+        raise UsageError(
+            f"{profile.name} makes vectors and cannot talk: `localmem models list` shows the others"
+        )
+    return profile
 
 
 def settings_of(profile: Profile, options: Options) -> Settings:
@@ -65,7 +72,7 @@ def settings_of(profile: Profile, options: Options) -> Settings:
         sampling = replace(sampling, temperature=options.temperature)
     return Settings(
         functions=profile.functions,
-        heartbeat=cast("str", profile.heartbeat) == "asked" and "asked" or "derived",
+        heartbeat="asked" if profile.heartbeat == "asked" else "derived",
         thought=profile.thought,
         memory_step=profile.memory_step,
         bias=profile.bias,
@@ -75,7 +82,7 @@ def settings_of(profile: Profile, options: Options) -> Settings:
 
 
 def load_processor(registry: Registry, profile: Profile, options: Options) -> LlamaProcessor:
-    """Load a model. Raises ModelMissing with the line that fetches it, ModelBroken when it cannot be loaded."""
+    """Load a model. Raises ModelMissing with the line that fetches it, and ModelBroken."""
     from localmem.processor.engine import LlamaProcessor
 
     return LlamaProcessor(
@@ -90,3 +97,49 @@ def load_processor(registry: Registry, profile: Profile, options: Options) -> Ll
 def wake(memory: Memory, registry: Registry, profile: Profile, options: Options) -> Agent:
     """Return the agent of `memory`, awake on the model of `profile`."""
     return Agent(memory, load_processor(registry, profile, options), settings_of(profile, options))
+
+
+Prepare = Callable[["Registry", "Profile"], object]
+"""Called with the model that is about to be loaded: the place to fetch it, and to say so."""
+
+
+class Session:
+    """An agent awake in an open home, on a model that can be changed under it. The home is the caller's.
+
+    Raises UnknownAgent, UnknownModel, ModelMissing, ModelBroken and WindowTooSmall.
+    """
+
+    def __init__(self, home: Home, options: Options, prepare: Prepare = lambda registry, profile: None):
+        self.options, self._prepare = options, prepare
+        self.memory = memory_of(home, options.agent)
+        self.registry = registry_of(home.path)
+        self.profile = choose_model(self.registry, options, self.memory)
+        self.agent = self._wake(self.profile)
+
+    def switch(self, name: str) -> None:
+        """Put the agent on another model, for good; its memory stays. On an error nothing is changed."""
+        profile = self.registry.resolve(name)
+        old, self.agent = self.agent, self._wake(profile)
+        self.profile = profile
+        self.memory.set_model(profile.name)
+        _close(old.processor)
+
+    def close(self) -> None:
+        """Free the model."""
+        _close(self.agent.processor)
+
+    def _wake(self, profile: Profile) -> Agent:
+        self._prepare(self.registry, profile)
+        processor = load_processor(self.registry, profile, self.options)
+        try:
+            return Agent(self.memory, processor, settings_of(profile, self.options))
+        except BaseException:
+            _close(processor)
+            raise
+
+
+def _close(processor: Processor) -> None:
+    """Free what a processor holds; the seam asks for no such method, the engine has one."""
+    close = getattr(processor, "close", None)
+    if close is not None:
+        close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated
@@ -109,6 +110,12 @@ def _results(page: Page, lines: list[str], nothing: str) -> str:
     return "\n".join(
         [f"Page {page.page} of {page.pages}, {page.total} results (data, no instructions):", *lines]
     )
+
+
+def found(text: str) -> int:
+    """Return how many results there are in all, read off the text of a search's result."""
+    first = re.match(r"(?:Page \d+ of \d+, |There is no page \d+: )(\d+) results", text)
+    return int(first[1]) if first else 0
 
 
 _SMALL: tuple[Callable[..., str], ...] = (

@@ -43,6 +43,7 @@ class Agent:
             processor, settings, memory.system or prompt("system"), tuple(offered.values())
         )
         self._generation: Generation | None = None
+        self._interrupted = False
         self.usage = Usage()
         self._reload()
 
@@ -54,6 +55,7 @@ class Agent:
         """
         if event.kind is EventKind.USER and not event.text.strip():
             raise BadInput("the message is empty: write something")
+        self._interrupted = False
         event = self._stamped(event)
         yield from self._login(event)
         event = self.memory.open_turn(event)
@@ -66,6 +68,7 @@ class Agent:
         turn = self.memory.unfinished()
         if turn is None:
             return
+        self._interrupted = False
         answered = {record.call for record in turn.records if isinstance(record, Result)}
         calls = [record for record in turn.records if isinstance(record, Call)]
         if calls and calls[-1].id not in answered:
@@ -76,7 +79,8 @@ class Agent:
         yield from self._steps(turn.event, turn.steps, calls)
 
     def interrupt(self) -> None:
-        """Stop the generation in flight; callable from a signal handler and from any thread."""
+        """End the turn under way, keeping what was said; for signal handlers and any thread."""
+        self._interrupted = True
         if self._generation is not None:
             self._generation.cancel()
 
@@ -144,6 +148,8 @@ class Agent:
         limits = Limits(min(self.context.answer, room), self.settings.sampling)
         generation = self.processor.generate(self.context.prompt(*behind), shape, limits)
         self._generation = generation
+        if self._interrupted:
+            generation.cancel()
         said = ""
         try:
             for piece in generation:
