@@ -18,19 +18,15 @@ B = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """A text that shares words with the query; `named` when it holds an identifier of the query whole."""
-
-    id: int
-    score: float
-    named: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Matches:
-    """All matches, best first; `only_names` when the query was nothing but known identifiers."""
+    """The texts that share words with a query, as (id, score), best first.
 
-    found: tuple[Match, ...]
+    `named` are those that hold an identifier of the query whole; they come first. `only_names` says that the
+    query was nothing but identifiers that are known here.
+    """
+
+    ranked: list[tuple[int, float]]
+    named: frozenset[int] = frozenset()
     only_names: bool = False
 
 
@@ -69,9 +65,11 @@ def search(cursor: Cursor, agent: int, tier: int, query: str) -> Matches:
         if not word.stop:
             telling |= found
     if not wanted:
-        return Matches(())
+        return Matches([])
     rows = _score(cursor, agent, tier, wanted, telling or wanted, known)
-    return Matches(rows, only_names=bool(known) and all(word.name in known for word in words))
+    named = frozenset(doc for doc, _, named in rows if named) if known else frozenset()
+    only_names = bool(known) and all(word.name in known for word in words)
+    return Matches([(doc, score) for doc, score, _ in rows], named, only_names)
 
 
 def _known(cursor: Cursor, agent: int, tier: int, names: list[str]) -> set[str]:
@@ -84,7 +82,7 @@ def _known(cursor: Cursor, agent: int, tier: int, names: list[str]) -> set[str]:
 
 def _score(
     cursor: Cursor, agent: int, tier: int, wanted: set[str], telling: set[str], names: set[str]
-) -> tuple[Match, ...]:
+) -> list[tuple[int, float, bool]]:
     # the numbers are ours, not the user's text: they stand in the statement itself, where a filter is fastest
     sql = f"""
         WITH hits AS (SELECT term, doc, tf, length FROM postings
@@ -100,8 +98,7 @@ def _score(
         GROUP BY doc
         HAVING bool_or(term IN ({_numbers(telling)}))
         ORDER BY named DESC, score DESC, doc DESC"""
-    rows = cursor.execute(sql, {"agent": agent, "tier": tier}).fetchall()
-    return tuple(Match(doc, score, named) for doc, score, named in rows)
+    return list(cursor.execute(sql, {"agent": agent, "tier": tier}).fetchall())
 
 
 def _numbers(found: set[str] | list[str]) -> str:

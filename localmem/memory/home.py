@@ -64,7 +64,7 @@ class Home:
 
     @staticmethod
     def owner(path: Path) -> str | None:
-        """Return who holds a home ("process 123 (localmem chat), since ..."), None when nobody does."""
+        """Return who holds a home, as in "process 123 (localmem chat)", None when nobody does."""
         try:
             lock = os.open(path / LOCK, os.O_RDONLY)
         except OSError:

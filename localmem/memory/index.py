@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmem.crash import reach
+from localmem.errors import DiskFault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,10 @@ class VectorIndex:
             return int(self._index.ntotal), self._generation == generation_of(cursor, self._agent)
 
     def save(self) -> None:
-        """Write the index to its file, whole or not at all. Does nothing when the file has this state."""
+        """Write the index to its file, whole or not at all. Does nothing when the file has this state.
+
+        Raises DiskFault when the disk refuses; the store lost nothing then.
+        """
         import faiss
 
         with self._lock:
@@ -76,16 +80,23 @@ class VectorIndex:
                 return
             body = faiss.serialize_index(self._index).tobytes()
             generation = self._generation
+        try:
+            self._replace(self._stamp(generation, body) + body)
+        except OSError as error:
+            reason = error.strerror or "input/output error"
+            raise DiskFault(f"the index {self._path} cannot be written ({reason}): make room") from error
+        self._saved = generation
+
+    def _replace(self, content: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         fresh = self._path.with_suffix(".new")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(self._stamp(generation, body) + body)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         reach("index.replace")
         os.replace(fresh, self._path)
         reach("index.replaced")
-        self._saved = generation
 
     def _stamp(self, generation: int, body: bytes) -> bytes:
         return f"localmem-index-1 {generation} {self._embedder} {hashlib.sha256(body).hexdigest()}\n".encode()

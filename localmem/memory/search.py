@@ -51,7 +51,7 @@ def archive(
         gone = archival.retired(cursor, agent)
         vector = meaning.embedder.encode([query])[0]
         near = [hit for hit in meaning.index.near(cursor, vector, FLOOR) if hit[0] not in gone]
-    ranked = _fuse(words, near) if near else [(match.id, match.score) for match in words.found]
+    ranked = _fuse(words, near) if near else words.ranked
 
     def rows(ids: str) -> Iterable[tuple[int, str, datetime, str]]:
         sql = f"SELECT id, text, created_at, source FROM passages WHERE id IN ({ids})"
@@ -66,8 +66,7 @@ def recall(cursor: Cursor, agent: int, query: str, page: int, size: int, turn: i
     What was said in `turn` itself (the question that led to the search) comes after everything older.
     Raises FunctionError for a page or size under 1.
     """
-    found = bm25.search(cursor, agent, bm25.RECALL, query).found
-    ranked = [(match.id, match.score) for match in found]
+    ranked = bm25.search(cursor, agent, bm25.RECALL, query).ranked
     if turn:
         ranked.sort(key=lambda hit: hit[0] >= turn)
     return _page(ranked, page, size, _said(cursor), clock)
@@ -99,15 +98,14 @@ def _said(cursor: Cursor) -> Callable[[str], Iterable[tuple[int, str, datetime, 
 
 def _fuse(words: bm25.Matches, near: Ranked) -> Ranked:
     fused: dict[int, float] = {}
-    named = {match.id for match in words.found if match.named}
-    for rank, match in enumerate(words.found, 1):
-        fused[match.id] = 1 / (FUSE + rank)
+    for rank, (number, _) in enumerate(words.ranked, 1):
+        fused[number] = 1 / (FUSE + rank)
     for rank, (number, _) in enumerate(near, 1):
         fused[number] = fused.get(number, 0.0) + 1 / (FUSE + rank)
-    by_words = {match.id: rank for rank, match in enumerate(words.found)}
+    by_words = {number: rank for rank, (number, _) in enumerate(words.ranked)}
     return sorted(
         fused.items(),
-        key=lambda hit: (hit[0] not in named, -hit[1], by_words.get(hit[0], len(by_words)), -hit[0]),
+        key=lambda hit: (hit[0] not in words.named, -hit[1], by_words.get(hit[0], len(by_words)), -hit[0]),
     )
 
 

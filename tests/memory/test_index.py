@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from memory_acts import within
 
-from localmem.errors import FunctionError
+from localmem.errors import DiskFault, FunctionError
 from localmem.memory.core import Origin
 from localmem.memory.home import Home
 from localmem.memory.memory import IndexState, Memory
@@ -89,6 +89,18 @@ def test_a_damaged_index_is_rebuilt(tmp_path: Path, damage: str) -> None:
         memory.settle()
         assert memory.index_state() == IndexState(2, 2, True)
     assert path.read_bytes() == whole
+
+
+def test_an_index_that_cannot_be_written_loses_nothing(home: Home, memory: Memory) -> None:
+    (home.path / "index").write_text("in the way")
+    fill(memory, "red apple")
+    with pytest.raises(DiskFault, match="cannot be written"):
+        memory.settle()
+    assert memory.search_archive("apple").total == 1
+    (home.path / "index").unlink()
+    memory.settle()
+    assert memory.index_state() == IndexState(1, 1, True)
+    assert (home.path / "index" / "1.faiss").is_file()
 
 
 def test_an_older_index_is_not_believed(tmp_path: Path) -> None:
