@@ -110,7 +110,7 @@ class Session:
     """
 
     def __init__(self, home: Home, options: Options, prepare: Prepare = lambda registry, profile: None):
-        self.options, self._prepare = options, prepare
+        self.home, self.options, self._prepare = home, options, prepare
         self.memory = memory_of(home, options.agent)
         self.registry = registry_of(home.path)
         self.profile = choose_model(self.registry, options, self.memory)

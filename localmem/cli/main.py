@@ -1,7 +1,8 @@
-"""The `localmem` command: parses, calls the library, prints. Commands are imported when they are asked for."""
+"""The `localmem` command: parses, calls the library, prints. Commands are imported when asked for."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -56,20 +57,18 @@ def main(ctx: click.Context, home: Path | None, debug: bool) -> None:
     Exit codes: 0 done, 1 the work failed, 2 bad usage, 130 interrupted.
     """
     ctx.obj = home
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 def run() -> None:
     """Run the command line; turn localmem's errors into one line on standard error and their exit code."""
     debug = "--debug" in sys.argv
     try:
-        main.main(prog_name="localmem", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+        sys.exit(main.main(prog_name="localmem", standalone_mode=False))
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -81,3 +80,10 @@ def run() -> None:
             raise
         click.echo(f"localmem: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full: free some space and try again" if full else f"the system refused: {error}"
+        click.echo(f"localmem: {what}", err=True)
+        sys.exit(1)

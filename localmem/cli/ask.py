@@ -1,0 +1,41 @@
+"""`localmem ask`: one turn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from localmem.cli.common import as_json, message, note, open_session, turn_options
+
+
+@click.command()
+@click.argument("text")
+@turn_options
+@as_json
+def command(text: str, json_: bool, **asked: Any) -> None:
+    """One turn: print the reply and leave. TEXT is read from standard input where it is "-"."""
+    from localmem.cli.turns import Printer, play
+    from localmem.records import Event, EventKind, Usage
+
+    event = Event(EventKind.USER, message(text))
+    with open_session(asked) as session:
+        agent = session.agent
+        if agent.memory.unfinished() is not None:
+            note("The last message was not answered (localmem stopped in the middle); answering it first")
+            late, stopped = play(agent, agent.resume(), Printer(reply=False))
+            note(late.reply)
+            if stopped:
+                raise KeyboardInterrupt
+        agent.usage = Usage()
+        answer, stopped = play(agent, agent.turn(event), Printer(reply=not json_))
+        if json_:
+            named = {"reply": answer.reply, "agent": agent.memory.name, "model": session.profile.name}
+            spent = {"steps": answer.steps_as_data(), "usage": asdict(agent.usage)}
+            shown = named | spent | {"context": asdict(agent.report())}
+            click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+        if stopped:
+            raise KeyboardInterrupt
+        agent.memory.settle()

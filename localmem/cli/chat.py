@@ -1,0 +1,24 @@
+"""`localmem chat`: talk with an agent, in a terminal or through a pipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from localmem.cli.common import open_session, turn_options
+
+
+@click.command()
+@turn_options
+@click.option("--quiet", is_flag=True, help="Hide what memory does.")
+@click.option("--verbose", is_flag=True, help="Show thoughts, calls and what they cost.")
+def command(quiet: bool, verbose: bool, **asked: Any) -> None:
+    """Talk with an agent in the terminal.
+
+    Where standard input is no terminal, each line of it is a message.
+    """
+    from localmem.cli.conversation import Conversation
+
+    with open_session(asked, announce=True) as session:
+        Conversation(session, quiet=quiet, verbose=verbose).run()

@@ -1,0 +1,158 @@
+"""What the commands share: options, the open home, a model made ready, text that is safe to show."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localmem.cli.models import as_json, fetch_model, home_folder
+from localmem.errors import BadInput
+
+if TYPE_CHECKING:
+    from localmem.memory.home import Home
+    from localmem.memory.memory import Memory
+    from localmem.processor.profile import Profile
+    from localmem.processor.registry import Registry
+    from localmem.runtime import Session
+
+__all__ = ["as_json", "home_folder"]
+
+_AGENT = click.option("--agent", default="default", show_default=True, help="Which agent.")
+
+_TURN = (
+    click.option("--model", metavar="NAME|FILE.gguf", help="Model to run it on (else the agent's own)."),
+    click.option("--window", type=click.IntRange(1), metavar="N", help="Tokens served (else the profile's)."),
+    click.option("--seed", type=int, default=0, metavar="S", help="Seed of the sampling."),
+    click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token."),
+    click.option("--gpu-layers", type=click.IntRange(0), metavar="N", help="Layers on the GPU (else all)."),
+    click.option("--grammar/--no-grammar", default=True, hidden=True),
+)
+
+
+def agent_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --agent."""
+    return _AGENT(command)
+
+
+def turn_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `runtime.Options` has, by the same names."""
+    return reduce(lambda made, option: option(made), (*reversed(_TURN), _AGENT), command)
+
+
+def open_home() -> Home:
+    """Open the home that the command line names. Raises HomeInUse, HomeUnusable and DiskFault."""
+    from localmem.memory.home import Home
+
+    return Home.open(home_folder())
+
+
+@contextmanager
+def open_memory(agent: str) -> Iterator[Memory]:
+    """Open the home and yield an agent's memory. Raises UnknownAgent."""
+    with open_home() as home:
+        yield home.agent(agent)
+
+
+@contextmanager
+def open_session(asked: dict[str, Any], *, announce: bool = False) -> Iterator[Session]:
+    """Open the home, wake the agent that was asked for, and give everything back at the end.
+
+    A model that is not on this machine is fetched first, after its size and source were said. `announce`
+    shows on a terminal what is being loaded.
+    """
+    from localmem.runtime import Options, Session
+
+    with open_home() as home:
+        status = Status(announce)
+        try:
+            session = Session(home, Options(**asked), lambda models, profile: ready(models, profile, status))
+        finally:
+            status.clear()
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+def ready(registry: Registry, profile: Profile, status: Status) -> None:
+    """Fetch a model that is not here, if it has sources, and show that it is being loaded."""
+    if registry.locate(profile) is None and profile.sources:
+        chosen = ", the default model," if profile.name == registry.default else ""
+        click.echo(f"{profile.name}{chosen} is not on this machine yet: fetching it, once", err=True)
+        fetch_model(home_folder(), profile)
+    status.show(f"loading {Path(profile.name).name} ...")
+
+
+class Status:
+    """A line on the terminal that says what is going on, until something else is shown."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        self._live = wanted and sys.stderr.isatty()
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the one before; nothing where standard error is no terminal."""
+        if self._live:
+            self.clear()
+            click.echo(dim(text), err=True, nl=False)
+            self._shown = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            click.echo("\r\x1b[2K", err=True, nl=False)
+            self._shown = False
+
+
+def dim(text: str) -> str:
+    """Return a text in the terminal's faint letters."""
+    return click.style(text, dim=True)
+
+
+def note(text: str) -> None:
+    """Say something beside the matter, on standard error."""
+    click.echo(dim(text), err=True)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def safe(text: str) -> str:
+    """Return a text without the control characters that would steer a terminal."""
+    return _CONTROL.sub("", text)
+
+
+def one_line(text: str, most: int) -> str:
+    """Return a text on one line of at most `most` characters, safe to show."""
+    flat = safe(" ".join(text.split()))
+    return flat if len(flat) <= most else flat[: max(0, most - 3)] + "..."
+
+
+def message(text: str) -> str:
+    """Return what the person says: TEXT, or standard input for "-". Raises BadInput."""
+    said = decoded(sys.stdin.buffer.read()) if text == "-" else text
+    if not said.strip():
+        raise BadInput("the message is empty: write something")
+    try:
+        said.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput("the message is not UTF-8: check the terminal's locale") from error
+    return said
+
+
+def decoded(data: bytes, name: str = "standard input") -> str:
+    """Return bytes as text. Raises BadInput, naming the first byte that is no UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{name} is not UTF-8 (byte 0x{data[error.start]:02x} at position {error.start}); "
+            "convert it, e.g. iconv -f latin1 -t utf-8"
+        ) from error

@@ -1,0 +1,148 @@
+"""A conversation at the terminal: messages and commands go in, turns come out, until the person leaves."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from localmem.cli import slash
+from localmem.cli.common import decoded, note
+from localmem.cli.turns import Printer, play
+from localmem.errors import LocalmemError
+from localmem.memory.memory import Memory
+from localmem.records import Event, EventKind, Item
+from localmem.runtime import Session
+
+
+class Conversation:
+    """Reads messages, runs turns and commands, and says in one line what went wrong."""
+
+    def __init__(self, session: Session, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._session, self._quiet, self._verbose = session, quiet, verbose
+        self._interactive = sys.stdin.isatty()
+        self._idle = Idle(session.memory)
+        self._failed = False
+
+    def run(self) -> None:
+        """Talk until the end of the input; exit code 1 where a piped message failed."""
+        note(self._greeting())
+        try:
+            self._resume()
+            for line in self._lines():
+                self._idle.end()
+                self._take(line)
+                self._idle.begin()
+        except slash.Leave:
+            pass
+        self._leave()
+        if self._failed and not self._interactive:
+            click.get_current_context().exit(1)
+
+    def _greeting(self) -> str:
+        session = self._session
+        who = f"{session.memory.name} on {Path(session.profile.name).name}"
+        return f"{who}, window {session.agent.processor.window:,} tokens. /help shows the commands."
+
+    def _lines(self) -> Iterator[str]:
+        if not self._interactive:
+            for number, line in enumerate(sys.stdin.buffer, 1):
+                yield decoded(line, f"line {number} of standard input").rstrip("\r\n")
+            return
+        from localmem.cli.terminal import Prompt
+
+        yield from Prompt(self._session.home.path, self._status)
+
+    def _take(self, line: str) -> None:
+        """Do what one line asks for."""
+        if not line.strip():
+            return
+        try:
+            asked = slash.parse(line)
+            if asked is not None:
+                for shown in slash.run(self._session, *asked):
+                    click.echo(shown)
+            else:
+                text = line[1:] if line.startswith("//") else line
+                self._play(self._session.agent.turn(Event(EventKind.USER, text)))
+        except LocalmemError as error:
+            self._failed = True
+            click.echo(f"localmem: {error}", err=True)
+
+    def _play(self, items: Iterator[Item]) -> None:
+        from localmem.cli.terminal import unechoed
+
+        with unechoed() if self._interactive else nullcontext():
+            show = Printer(quiet=self._quiet, verbose=self._verbose)
+            _, stopped = play(self._session.agent, items, show)
+        if stopped and not self._interactive:
+            raise KeyboardInterrupt
+        if stopped:
+            note("interrupted")
+
+    def _resume(self) -> None:
+        """Answer what a process that was killed left unanswered."""
+        if self._session.memory.unfinished() is None:
+            return
+        note("The last message was not answered (localmem stopped in the middle); answering it now")
+        try:
+            self._play(self._session.agent.resume())
+        except LocalmemError as error:
+            click.echo(f"localmem: {error}", err=True)
+
+    def _leave(self) -> None:
+        """Give waiting passages their vectors, and say so when it takes long."""
+        self._idle.begin()
+        if not self._idle.end(1.0):
+            note("indexing new passages ...")
+            self._idle.end()
+
+    def _status(self, columns: int) -> str:
+        """Return the status line, with the model's name where there is room for it."""
+        session, report = self._session, self._session.agent.report()
+        blocks = session.memory.blocks()
+        core = sum(len(block.value) for block in blocks) / max(1, sum(block.limit for block in blocks))
+        use = f"{report.used:,}/{report.window:,} tokens · core {core:.0%}"
+        who, model = session.memory.name, Path(session.profile.name).name
+        for line in (f" {who} · {model} · {use}", f" {who} · {use}"):
+            if len(line) <= columns:
+                return line
+        return f" {use}"[:columns]
+
+
+class Idle:
+    """Indexes new passages in the background while the person reads and types."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def begin(self) -> None:
+        """Start, unless it is under way."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="idle")
+            self._thread.start()
+
+    def end(self, seconds: float | None = None) -> bool:
+        """Wait until it is done, at most so long; return whether it is. What went wrong is said once."""
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            return False
+        self._thread = None
+        if self._error is not None:
+            note(f"new passages are found by their words only: {self._error}")
+            self._error = None
+        return True
+
+    def _work(self) -> None:
+        try:
+            self._memory.settle()
+        except Exception as error:
+            self._error = error

@@ -1,0 +1,105 @@
+"""The prompt of a chat: several lines, a history, a status line; a paste is one message."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.formatted_text import ANSI, AnyFormattedText
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.styles import Style
+
+from localmem.cli.common import note
+
+HISTORY = "history"
+
+
+class Prompt:
+    """Reads messages from a terminal. `status` makes the line at the bottom for a number of columns."""
+
+    def __init__(self, home: Path, status: Callable[[int], str]) -> None:
+        self._status = status
+        self._session: PromptSession[str] = PromptSession(
+            history=_History(home / HISTORY),
+            multiline=True,
+            key_bindings=_keys(),
+            prompt_continuation="  ",
+            bottom_toolbar=self._toolbar,
+            style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack"}),
+            enable_open_in_editor=False,
+            complete_while_typing=False,
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield what is entered, until Ctrl-D."""
+        while True:
+            try:
+                yield self._session.prompt("> ")
+            except KeyboardInterrupt:
+                note("Ctrl-D or /exit leaves")
+            except EOFError:
+                return
+
+    def _toolbar(self) -> AnyFormattedText:
+        return ANSI(self._status(get_app().output.get_size().columns))
+
+
+class _History(FileHistory):
+    """What was entered, in a file that only its user reads; a full disk costs the history, not the chat."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+
+    def load_history_strings(self) -> list[str]:
+        try:
+            return list(super().load_history_strings())
+        except (OSError, UnicodeDecodeError):
+            return []
+
+    def store_string(self, string: str) -> None:
+        try:
+            os.close(os.open(self.filename, os.O_WRONLY | os.O_CREAT, 0o600))
+            super().store_string(string)
+        except (OSError, UnicodeEncodeError):
+            pass
+
+
+def _keys() -> KeyBindings:
+    """Enter sends; Alt-Enter and Ctrl-J begin a new line."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    @keys.add("c-j")
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """Keep what is typed during a reply out of it: it waits, unseen, for the next prompt."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    now = termios.tcgetattr(sys.stdin)
+    now[0] &= ~termios.ICRNL
+    now[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, now)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)

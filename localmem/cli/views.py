@@ -1,0 +1,86 @@
+"""How memory, search results and the window are laid out as lines of text, and as data for --json."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from localmem.cli.common import safe
+from localmem.records import Page
+
+if TYPE_CHECKING:
+    from localmem.kernel.context import Report
+    from localmem.memory.memory import Memory
+
+
+def memory_data(memory: Memory) -> dict[str, object]:
+    """Return what an agent holds: its blocks in full, its summary, and how much there is of the rest."""
+    counts = memory.counts()
+    return {
+        "agent": memory.name,
+        "model": memory.model,
+        "blocks": [asdict(block) | {"used": len(block.value)} for block in memory.blocks()],
+        "summary": memory.summary(),
+        "recall": counts.recall,
+        "archival": counts.archival,
+        "queue": len(memory.queue()),
+        "last_active": counts.last_active,
+    }
+
+
+def memory_lines(memory: Memory) -> Iterator[str]:
+    """Lay out what an agent holds."""
+    for block in memory.blocks():
+        fixed = ", read-only" if block.read_only else ""
+        yield f"{block.label}: {len(block.value):,} of {block.limit:,} characters{fixed}"
+        yield from indented(block.value or "(empty)")
+    summary = memory.summary()
+    yield "summary of what left the window" + ("" if summary else ": nothing has")
+    if summary:
+        yield from indented(summary)
+    counts = memory.counts()
+    yield (
+        f"recall {counts.recall:,} messages · archive {counts.archival:,} passages · "
+        f"queue {len(memory.queue()):,} records · last active {when(counts.last_active)}"
+    )
+
+
+def page_lines(name: str, page: Page) -> Iterator[str]:
+    """Lay out one page of search results of a tier."""
+    more = f", page {page.page} of {page.pages}" if page.pages > 1 else ""
+    yield f"{name}: {page.total:,} found{more}"
+    for hit in page.hits:
+        yield f"  {when(hit.created_at)} {safe(hit.source)}"
+        yield from indented(hit.text, "    ")
+
+
+def page_data(page: Page) -> dict[str, object]:
+    """Return a page of search results as `memory search --json` prints it."""
+    return {
+        "total": page.total,
+        "page": page.page,
+        "pages": page.pages,
+        "hits": [asdict(hit) for hit in page.hits],
+    }
+
+
+def context_lines(report: Report) -> Iterator[str]:
+    """Lay out how the window is used."""
+    for name, tokens in report.sections.items():
+        yield f"{name:<10} {tokens:>7,}  {'#' * round(30 * tokens / report.window)}"
+    free = report.window - report.used
+    yield f"{'free':<10} {free:>7,}  (the answer is written here)"
+    yield f"{'window':<10} {report.window:>7,}  (when it fills, the oldest is summarised)"
+
+
+def indented(text: str, by: str = "  ") -> Iterator[str]:
+    """Yield the lines of a text, indented and safe to show."""
+    yield from textwrap.indent(safe(text), by).splitlines()
+
+
+def when(time: datetime | None) -> str:
+    """Return a time as people read it."""
+    return f"{time:%Y-%m-%d %H:%M}" if time else "never"

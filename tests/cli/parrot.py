@@ -1,0 +1,70 @@
+"""Runs `localmem` on a scripted model that obeys: "remember X", "archive X", "find X", "count to N".
+
+Used as a program: python parrot.py ARGUMENTS OF localmem. PARROT_DELAY gives the seconds between two words.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from localmem import runtime
+from localmem.processor.interface import Calls, Generation, Limits, Segment, Shape
+from localmem.records import Call
+from localmem.testing import ScriptedProcessor
+
+MODEL = "smollm2-135m-instruct"
+
+
+class Parrot(ScriptedProcessor):
+    """A scripted processor whose next move depends on the last message in the prompt."""
+
+    def __init__(self, window: int = 4096) -> None:
+        super().__init__(self._move, window=window)
+
+    def generate(self, prompt: list[Segment], shape: Shape, limits: Limits) -> Generation:  # type: ignore[override]
+        generation = super().generate(prompt, shape, limits)
+        delay = float(os.environ.get("PARROT_DELAY", "0"))
+        pieces = type(generation).__iter__
+
+        class Slow(type(generation)):  # type: ignore[misc]
+            def __iter__(self) -> Iterator[str]:
+                for piece in pieces(self):
+                    time.sleep(delay)
+                    yield piece
+
+        generation.__class__ = Slow
+        return generation
+
+    def _move(self, shape: Shape) -> Call | str:
+        if not isinstance(shape, Calls):
+            return "What was said before."
+        text, _, done = self.prompts[-1].rpartition("<user>")[2].partition("</user>")
+        text = text.strip()
+        verb, _, rest = text.partition(" ")
+        if "<result>" not in done:
+            match verb:
+                case "remember":
+                    return Call("", "core_memory_append", {"label": "human", "content": rest})
+                case "archive":
+                    return Call("", "archival_memory_insert", {"content": rest})
+                case "find":
+                    return Call("", "conversation_search", {"query": rest})
+        if verb == "count":
+            rest = " ".join(str(number) for number in range(1, int(rest.split()[-1]) + 1))
+            return Call("", "send_message", {"message": rest})
+        return Call("", "send_message", {"message": f"You said: {text}"})
+
+
+def load(registry: object, profile: object, options: runtime.Options) -> Parrot:
+    """Stand in for `runtime.load_processor`."""
+    return Parrot(options.window or 4096)
+
+
+if __name__ == "__main__":
+    from localmem.cli.main import run
+
+    os.environ.setdefault("LOCALMEM_MODEL", MODEL)
+    runtime.load_processor = load  # type: ignore[assignment]
+    run()
