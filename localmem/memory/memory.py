@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from localmem.crash import reach
-from localmem.errors import FunctionError
+from localmem.errors import FunctionError, UsageError
 from localmem.memory import archival, core, log, search
 from localmem.memory.archival import Passage
 from localmem.memory.clock import Clock, shown, stamp
@@ -104,6 +104,13 @@ class Memory:
     def blocks(self) -> tuple[Block, ...]:
         """Return the core blocks, in the order in which they were made."""
         return self._store.read(lambda cursor: core.blocks(cursor, self._agent))
+
+    def block(self, label: str) -> Block:
+        """Return one core block. Raises UsageError, naming those there are."""
+        there = {block.label: block for block in self.blocks()}
+        if label not in there:
+            raise UsageError(f"{self.name} has no block {label!r}; there are: {', '.join(there) or 'none'}")
+        return there[label]
 
     def block_versions(self, label: str | None = None) -> tuple[BlockVersion, ...]:
         """Return every version of one block, or of all, oldest first, with where each came from."""

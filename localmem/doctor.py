@@ -1,0 +1,176 @@
+"""What works on this machine and what does not: each check says what it found and what mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from localmem import runtime
+from localmem.errors import LocalmemError
+from localmem.memory.home import STORE, Home
+from localmem.processor import fetch, gguf, machine
+from localmem.processor.profile import Profile
+from localmem.processor.registry import Registry
+
+LEAST_DISK = 1 << 30
+"""Bytes free in the home under which a warning is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: `verdict` is "ok", "warn" or "fail" (no chat is possible); `mend` is what to run or do."""
+
+    name: str
+    verdict: str
+    text: str
+    mend: str = ""
+
+
+def examine(home: Path) -> Iterator[Check]:
+    """Yield every check of this machine and of a home, which is made by none of them.
+
+    A model file that was never checked against its hash is checked now (seconds).
+    """
+    yield from _python()
+    yield _llama_cpp()
+    yield _compiler()
+    yield from map(_package, ("duckdb", "faiss-cpu", "sentence-transformers"))
+    yield from _home(home)
+    try:
+        registry = runtime.registry_of(home)
+        profile = runtime.choose_model(registry, runtime.Options(), None)
+    except LocalmemError as error:
+        yield Check(
+            "models.toml", "fail", str(error), f"edit {home / 'models.toml'}, or unset LOCALMEM_MODEL"
+        )
+        return
+    yield from _model(registry, profile)
+    yield _embedder(registry)
+    yield from _indexes(home)
+
+
+def _python() -> Iterator[Check]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    good = (3, 11) <= sys.version_info[:2] < (3, 14)
+    mend = "" if good else "install localmem with Python 3.11, 3.12 or 3.13"
+    yield Check("python", "ok" if good else "fail", f"{found} at {sys.executable}", mend)
+
+
+def _llama_cpp() -> Check:
+    mend = "pip install --force-reinstall --no-cache-dir --no-binary :all: --no-deps llama-cpp-python"
+    try:
+        found, gpu = machine.llama_cpp_build()
+    except (ImportError, OSError, RuntimeError) as error:
+        return Check("llama.cpp", "fail", f"llama-cpp-python cannot be loaded: {_line(error)}", mend)
+    return Check("llama.cpp", "ok", f"llama-cpp-python {found}, {'with GPU' if gpu else 'CPU only'}")
+
+
+def _compiler() -> Check:
+    for name in ("c++", "g++", "clang++"):
+        if path := shutil.which(os.environ.get("CXX") or name):
+            return Check("compiler", "ok", f"{path} (builds llama-cpp-python)")
+    mend = "xcode-select --install" if sys.platform == "darwin" else "sudo apt install build-essential"
+    return Check("compiler", "warn", "none: needed only to build llama-cpp-python anew", mend)
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "fail", "not installed", f"pip install {name}")
+
+
+def _home(home: Path) -> Iterator[Check]:
+    place = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        yield Check(
+            "home", "fail", f"{place} cannot be written", f"chmod u+rwx {place}, or give another --home"
+        )
+    else:
+        yield Check("home", "ok", f"{home}{'' if home.exists() else ' (made on first use)'}")
+    free = shutil.disk_usage(place).free
+    mend = "" if free > LEAST_DISK else f"free some space on the disk of {place}"
+    yield Check("disk", "warn" if mend else "ok", f"{free / 1e9:.1f} GB free", mend)
+    owner = Home.owner(home)
+    if owner is not None:
+        yield Check("owner", "warn", f"in use by {owner}", "close it before you start another localmem here")
+
+
+def _model(registry: Registry, profile: Profile) -> Iterator[Check]:
+    pull = f"localmem models pull {profile.name}"
+    path = registry.locate(profile)
+    if path is None:
+        fetched = f"{profile.name} is not here; {profile.bytes / 1e9:.1f} GB"
+        yield Check("model", "warn" if profile.sources else "fail", fetched, pull)
+        return
+    try:
+        registry.require(profile)
+        facts = gguf.read(path)
+    except LocalmemError as error:
+        yield Check("model", "fail", str(error), pull)
+        return
+    if not fetch.verify(profile, path):
+        yield Check("model", "fail", f"{path} is damaged: its hash is wrong", pull)
+        return
+    known = "verified" if profile.sha256 else "its hash is not known"
+    yield Check("model", "ok", f"{profile.name}, {path.stat().st_size / 1e9:.1f} GB, {known}")
+    yield _window(profile, facts.trained_window)
+    yield _memory(profile, path)
+
+
+def _window(profile: Profile, trained: int) -> Check:
+    text = f"{profile.window:,} tokens served, {trained:,} trained"
+    if trained and profile.window > trained:
+        return Check("window", "warn", text, f"set window = {trained} for {profile.name} in models.toml")
+    return Check("window", "ok", text)
+
+
+def _memory(profile: Profile, path: Path) -> Check:
+    need, there = machine.memory_needed(profile, path), machine.available_memory()
+    fit = machine.fits(need, there)
+    text = f"{need / 1e9:.1f} GB needed, {there / 1e9:.1f} GB free"
+    mend = (
+        "close other programs, or chat with a smaller --model or --window" if fit in ("tight", "no") else ""
+    )
+    return Check("memory", "warn" if mend else "ok", text, mend)
+
+
+def _embedder(registry: Registry) -> Check:
+    profile = registry[registry.embedder]
+    path = registry.locate(profile)
+    pull = f"localmem models pull {profile.name}"
+    if path is None:
+        return Check(
+            "embedder", "warn", f"{profile.name} is not here: the archive is searched by words", pull
+        )
+    if not fetch.verify(profile, path):
+        return Check("embedder", "warn", f"{path} is damaged: its hash is wrong", pull)
+    return Check("embedder", "ok", f"{profile.name}, verified")
+
+
+def _indexes(home: Path) -> Iterator[Check]:
+    """Compare index and store of each agent, where the store is there and nobody has it open."""
+    if not (home / STORE).exists() or Home.owner(home) is not None:
+        return
+    try:
+        with Home.open(home) as opened:
+            rows = opened.agents()
+            yield Check("store", "ok", f"{len(rows)} agent{'' if len(rows) == 1 else 's'}")
+            for row in rows:
+                state = opened.agent(row.name).index_state()
+                if state is not None and not state.agrees:
+                    text = (
+                        f"{row.name}: {state.indexed:,} of {state.stored:,} vectors; rebuilt when it is used"
+                    )
+                    yield Check("index", "warn", text, f"localmem chat --agent {row.name}")
+    except LocalmemError as error:
+        yield Check("store", "fail", str(error), "give another home with --home, or restore a copy")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
