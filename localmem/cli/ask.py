@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from localmem.cli.common import as_json, message, note, open_session, turn_options
+from localmem.cli.common import as_json, message, note, open_session, to_json, turn_options
 
 
 @click.command()
@@ -35,7 +34,7 @@ def command(text: str, json_: bool, **asked: Any) -> None:
             named = {"reply": answer.reply, "agent": agent.memory.name, "model": session.profile.name}
             spent = {"steps": answer.steps_as_data(), "usage": asdict(agent.usage)}
             shown = named | spent | {"context": asdict(agent.report())}
-            click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+            click.echo(to_json(shown))
         if stopped:
             raise KeyboardInterrupt
         agent.memory.settle()

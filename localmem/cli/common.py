@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -118,7 +122,22 @@ def dim(text: str) -> str:
 
 def note(text: str) -> None:
     """Say something beside the matter, on standard error."""
-    click.echo(dim(text), err=True)
+    click.echo(dim(wrapped(text, sys.stderr)), err=True)
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """Return one line broken at words, its indent kept, where it goes to a terminal."""
+    if not stream.isatty():
+        return text
+    indent = text[: len(text) - len(text.lstrip())] + "  "
+    return textwrap.fill(
+        text, columns() - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def columns() -> int:
+    """Return how wide the terminal is."""
+    return shutil.get_terminal_size((100, 20)).columns
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -133,6 +152,15 @@ def one_line(text: str, most: int) -> str:
     """Return a text on one line of at most `most` characters, safe to show."""
     flat = safe(" ".join(text.split()))
     return flat if len(flat) <= most else flat[: max(0, most - 3)] + "..."
+
+
+def to_json(data: object) -> str:
+    """Return data as JSON; times in ISO 8601."""
+    return json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def message(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from localmem.cli import slash
-from localmem.cli.common import decoded, note
+from localmem.cli.common import decoded, note, wrapped
 from localmem.cli.turns import Printer, play
 from localmem.errors import LocalmemError
 from localmem.memory.memory import Memory
@@ -37,6 +37,8 @@ class Conversation:
                 self._idle.end()
                 self._take(line)
                 self._idle.begin()
+                if self._interactive:
+                    click.echo()
         except slash.Leave:
             pass
         self._leave()
@@ -65,7 +67,7 @@ class Conversation:
             asked = slash.parse(line)
             if asked is not None:
                 for shown in slash.run(self._session, *asked):
-                    click.echo(shown)
+                    click.echo(wrapped(shown, sys.stdout))
             else:
                 text = line[1:] if line.startswith("//") else line
                 self._play(self._session.agent.turn(Event(EventKind.USER, text)))

@@ -40,9 +40,10 @@ class Prompt:
         """Yield what is entered, until Ctrl-D."""
         while True:
             try:
-                yield self._session.prompt("> ")
+                yield self._session.prompt([("bold", "> ")])
             except KeyboardInterrupt:
-                note("Ctrl-D or /exit leaves")
+                if not self._session.default_buffer.text:
+                    note("Ctrl-D or /exit leaves")
             except EOFError:
                 return
 

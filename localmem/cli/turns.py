@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
+from prompt_toolkit.utils import get_cwidth
 
 from localmem.answer import Answer
-from localmem.cli.common import Status, note, one_line, safe
+from localmem.cli.common import Status, columns, note, one_line, safe
 from localmem.functions.standard import found
 from localmem.kernel.agent import Agent
 from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Result, Usage
@@ -59,6 +59,7 @@ class Printer:
     def __init__(self, *, reply: bool = True, quiet: bool = False, verbose: bool = False) -> None:
         self._reply, self._quiet, self._verbose = reply, quiet, verbose
         self._status = Status(sys.stdout.isatty())
+        self._flow = Flow(columns() - 1) if sys.stdout.isatty() else None
         self._streamed = ""
         self._call: Call | None = None
 
@@ -90,7 +91,7 @@ class Printer:
 
     def _say(self, text: str) -> None:
         if self._reply:
-            click.echo(safe(text) if sys.stdout.isatty() else text, nl=False)
+            click.echo(self._flow.feed(safe(text)) if self._flow else text, nl=False)
             self._streamed += text
 
     def _called(self, call: Call) -> None:
@@ -116,12 +117,46 @@ class Printer:
     def _operation(self, text: str) -> None:
         self._end_of_line()
         if not self._quiet:
-            note(f"· {one_line(text, shutil.get_terminal_size((100, 20)).columns - 3)}")
+            note(f"· {one_line(text, columns() - 3)}")
 
     def _end_of_line(self) -> None:
         if self._streamed:
-            click.echo()
+            click.echo(self._flow.end() if self._flow else "")
             self._streamed = ""
+
+
+class Flow:
+    """Breaks a stream of text into lines at words; it holds back the word that is still growing."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns, self._column, self._word = columns, 0, ""
+
+    def feed(self, text: str) -> str:
+        """Return what can be shown now."""
+        out = ""
+        for character in text:
+            if character.isspace() or get_cwidth(character) > 1:
+                out += self.end() + self._put(character)
+            else:
+                self._word += character
+        return out
+
+    def end(self) -> str:
+        """Return the word that was held back."""
+        word, self._word = self._word, ""
+        return self._put(word) if word else ""
+
+    def _put(self, word: str) -> str:
+        if word == "\n":
+            self._column = 0
+            return word
+        width = get_cwidth(word)
+        broken = self._column + width > self._columns and self._column > 0
+        self._column = width if broken else self._column + width
+        if broken and word == " ":
+            self._column = 0
+            return "\n"
+        return ("\n" if broken else "") + word
 
 
 def operation(call: Call, result: Result) -> str:

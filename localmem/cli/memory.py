@@ -1,0 +1,72 @@
+"""`localmem memory`: show, search or edit what an agent remembers."""
+
+from __future__ import annotations
+
+import click
+
+from localmem.cli.common import agent_option, as_json, open_memory, to_json
+from localmem.errors import UsageError
+
+
+@click.group()
+def command() -> None:
+    """Show, search or edit what an agent remembers."""
+
+
+@command.command()
+@agent_option
+@as_json
+def show(agent: str, json_: bool) -> None:
+    """Show core memory, the summary, and how much there is of the rest."""
+    from localmem.cli.views import memory_data, memory_lines
+
+    with open_memory(agent) as memory:
+        if json_:
+            click.echo(to_json(memory_data(memory)))
+        else:
+            click.echo("\n".join(memory_lines(memory)))
+
+
+@command.command()
+@click.argument("text")
+@click.option("--tier", type=click.Choice(["recall", "archival"]), default="recall", show_default=True)
+@click.option("--page", type=click.IntRange(1), default=1, metavar="N", help="Which page of the results.")
+@agent_option
+@as_json
+def search(text: str, tier: str, page: int, agent: str, json_: bool) -> None:
+    """Search what was said (recall) or the notes and documents (archival)."""
+    from localmem.cli.views import page_data, page_lines
+
+    with open_memory(agent) as memory:
+        look = memory.search_archive if tier == "archival" else memory.search_recall
+        found = look(text, page)
+    if json_:
+        click.echo(to_json(page_data(found)))
+    else:
+        click.echo("\n".join(page_lines(tier, found)))
+
+
+@command.command()
+@click.argument("label")
+@click.option("--text", help="The new text, in place of the old.")
+@click.option("--append", "line", help="A line to add.")
+@agent_option
+def edit(label: str, text: str | None, line: str | None, agent: str) -> None:
+    """Edit a block of core memory: in $EDITOR unless --text or --append is given."""
+    if text is not None and line is not None:
+        raise UsageError("give --text or --append, not both")
+    with open_memory(agent) as memory:
+        if line is not None:
+            block = memory.edit(lambda desk: desk.append(label, line))
+        else:
+            new = text if text is not None else _edited(memory.block(label).value)
+            block = memory.edit(lambda desk: desk.rewrite(label, new))
+    click.echo(f"{label}: {len(block.value):,} of {block.limit:,} characters", err=True)
+
+
+def _edited(value: str) -> str:
+    """Return a text as the person leaves it in $EDITOR. Raises UsageError when it was not saved."""
+    new = click.edit(value, extension=".txt")
+    if new is None:
+        raise UsageError("nothing was saved in the editor: the block is as it was")
+    return new.rstrip("\n")
