@@ -1,4 +1,4 @@
-"""Text to token ids with a model's own tokenizer: content apart from delimiters, so that it never acts as one."""
+"""Text to token ids with a model's own tokenizer: content apart from delimiters, never acting as one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ class Tokenizer:
         self.eos: int = llama_cpp.llama_vocab_eos(vocab)
         self.bos: int = llama_cpp.llama_vocab_bos(vocab)
         self.adds_bos: bool = llama_cpp.llama_vocab_get_add_bos(vocab)
-        markup = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        markup = (
+            llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+            | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+            | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        )
         self.added = frozenset(
             token
             for token in range(self.size)
@@ -26,6 +30,8 @@ class Tokenizer:
         )
         self._spellings: dict[int, tuple[int, ...]] = {}
         self._ordinary: dict[bytes, int] = {}
+        newline = self._tokenize("\n", special=False)
+        self._lead = newline if self.bytes(newline) == b" \n" else ()
 
     def content(self, text: str) -> tuple[int, ...]:
         """Return the ids of text that somebody said: no id is ever one of a special or added token.
@@ -33,7 +39,9 @@ class Tokenizer:
         Switching special tokens off is not enough: a vocabulary may hold markup such as <tool_call> as an
         ordinary added token. Those are spelled in smaller pieces.
         """
-        ids = self._tokenize(text, special=False)
+        ids = self._tokenize(f"\n{text}" if self._lead else text, special=False)
+        if self._lead:
+            ids = self._without_lead(ids, text)
         if self.added.isdisjoint(ids):
             return ids
         return tuple(
@@ -61,8 +69,13 @@ class Tokenizer:
         """Return whether a token ends the model's message."""
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
+    def _without_lead(self, ids: tuple[int, ...], text: str) -> tuple[int, ...]:
+        """Drop the line break we put in front: SentencePiece vocabularies begin every text with a space."""
+        count = len(self._lead)
+        return ids[count:] if ids[:count] == self._lead else self._tokenize(text, special=False)
+
     def _tokenize(self, text: str, *, special: bool) -> tuple[int, ...]:
-        raw = text.encode()
+        raw = text.encode("utf-8", "replace")
         room = len(raw) + 8
         ids = (self._lib.llama_token * room)()
         count = self._lib.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, special)
@@ -72,14 +85,15 @@ class Tokenizer:
         return tuple(ids[:count])
 
     def _spell(self, token: int) -> tuple[int, ...]:
-        """Write the text of an added token in ordinary ones, each the longest that fits."""
+        """Return the text of an added token in ordinary ones, each the longest that fits."""
         if token not in self._spellings:
             if not self._ordinary:
                 self._ordinary = {self.piece(t): t for t in range(self.size) if t not in self.added}
             left, ids = self.piece(token), []
             while left:
-                size = next(n for n in range(len(left), 0, -1) if left[:n] in self._ordinary)
-                ids.append(self._ordinary[left[:size]])
-                left = left[size:]
+                size = next((n for n in range(len(left), 0, -1) if left[:n] in self._ordinary), 0)
+                if size:
+                    ids.append(self._ordinary[left[:size]])
+                left = left[size or 1 :]  # a vocabulary without that byte cannot say it
             self._spellings[token] = tuple(ids)
         return self._spellings[token]
