@@ -1,42 +1,41 @@
 """What a model's chat template writes around a message of each role, found by rendering probes.
 
-A template is a program that came with the model file, so it runs in a sandbox and against the clock. One that
-cannot be taken apart message by message (it moves the system text, refuses consecutive messages of a role) is
-Unfactorable: the dialect's plain layout takes its place.
+A template that cannot be taken apart message by message (it moves the system text, refuses consecutive
+messages of a role) is Unfactorable: the dialect's plain layout takes its place.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from localmem.processor import template_sandbox
 from localmem.processor.dialect import Dialect
+from localmem.processor.template_sandbox import Message, Refused
 
-Message = tuple[str, str]
-"""A role (system, user, assistant, tool) and its content."""
-
-TIME_LIMIT = 2.0
-"""Seconds that one rendering may take."""
-
-LARGEST_PRODUCT = 1_000_000
-"""The longest sequence or number a template may make by multiplication."""
+if TYPE_CHECKING:
+    from localmem.processor.llama import Llama
+    from localmem.processor.tokens import Tokenizer
 
 
 class Unfactorable(Exception):
     """The template does not write a conversation as one piece for each message; says why."""
 
 
+_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What stands before and behind the content of each role.
 
-    `native` says that the model's own template writes it so; otherwise `reason` says why not. `results` is the
-    role that carries a function's result. With `indented`, continuation lines of content are indented by one
-    space, because the delimiters are ordinary text.
+    `native` says that the model's own template writes it so; otherwise `reason` says why not. `results` is
+    the role that carries a function's result; with `quoted` the template writes results as JSON strings. With
+    `indented`, every line of content is indented by one space, because the delimiters are ordinary text.
     """
 
     around: Mapping[str, tuple[str, str]]
@@ -44,17 +43,20 @@ class Layout:
     native: bool = True
     reason: str = ""
     indented: bool = False
+    quoted: bool = False
 
     def write(self, messages: Sequence[Message]) -> str:
         """Return a whole conversation as text, ending with the opening of the assistant's message."""
         written = "".join(
-            self.around[role][0] + self.content(text) + self.around[role][1] for role, text in messages
+            self.around[role][0] + self.content(role, text) + self.around[role][1] for role, text in messages
         )
         return written + self.around["assistant"][0]
 
-    def content(self, text: str) -> str:
-        """Return content as it stands between its delimiters."""
-        return text.replace("\n", "\n ") if self.indented else text
+    def content(self, role: str, text: str) -> str:
+        """Return content as it stands between the delimiters of `role`."""
+        if self.quoted and role == "tool":
+            return json.dumps(text, ensure_ascii=False)[1:-1]
+        return _LINE_BREAK.sub(r"\g<0> ", text) if self.indented else text
 
 
 def layout_for(template: str, dialect: Dialect, *, bos: str = "", eos: str = "") -> Layout:
@@ -68,37 +70,120 @@ def layout_for(template: str, dialect: Dialect, *, bos: str = "", eos: str = "")
 
 
 def plain_layout(dialect: Dialect, reason: str) -> Layout:
-    """Return the layout that a dialect brings along, for a model without a usable template."""
-    return Layout(dialect.plain, results="tool", native=False, reason=reason, indented=True)
+    """Return the layout that a dialect brings along, for a model without a usable template.
+
+    What the model writes itself is one line of JSON and stands at the margin; everything else is indented
+    from its first line on, so that no content ever begins a heading.
+    """
+    around = {
+        role: (before if role == "assistant" else f"{before} ", after)
+        for role, (before, after) in dialect.plain.items()
+    }
+    return Layout(around, results="tool", native=False, reason=reason, indented=True)
+
+
+def model_layout(llama: Llama, tokenizer: Tokenizer, dialect: Dialect) -> Layout:
+    """Return how a loaded model's template writes messages, or the dialect's plain layout.
+
+    Delimiters without a special token can be imitated by content, so that only the plain layout is safe then.
+    """
+    bos, eos = (
+        tokenizer.piece(token).decode("utf-8", "replace") if token >= 0 else ""
+        for token in (tokenizer.bos, tokenizer.eos)
+    )
+    layout = layout_for(llama.metadata.get("tokenizer.chat_template", ""), dialect, bos=bos, eos=eos)
+    for role in ("user", layout.results, "assistant") if layout.native else ():
+        if tokenizer.added.isdisjoint(tokenizer.markup("".join(layout.around[role]))):
+            return plain_layout(
+                dialect, f"it marks {_a(role)} message by ordinary text, which anyone can write"
+            )
+    return layout
+
+
+def describe(path: Path) -> dict[str, object]:
+    """Return how a model file's conversations are written, for people; no weights are loaded.
+
+    `template` is "native" or "plain", `reason` says why it is plain, `roles` what stands around each role,
+    `results` the role that carries function results. Raises ModelBroken.
+    """
+    from localmem.processor import dialect
+    from localmem.processor.llama import Llama
+    from localmem.processor.tokens import Tokenizer
+
+    llama = Llama(path, window=64, vocab_only=True)
+    try:
+        layout = model_layout(llama, Tokenizer(llama.vocab), dialect.load("json"))
+    finally:
+        llama.close()
+    return {
+        "template": "native" if layout.native else "plain",
+        "reason": layout.reason,
+        "results": layout.results,
+        "roles": {role: list(around) for role, around in layout.around.items()},
+    }
 
 
 def factor(template: str, *, bos: str = "", eos: str = "") -> Layout:
     """Take a template apart into what it writes around each role. Raises Unfactorable."""
-    render = compile_template(template, bos=bos, eos=eos)
+    kinds = (True, False)
+    probes = [_probe(with_tool=kind) for kind in kinds]
+    talks = [_talk(with_tool=kind) for kind in kinds]
     try:
-        return _factor(render, with_tool=True)
-    except Unfactorable as error:
+        rendered = template_sandbox.render(template, [*probes, *talks], bos=bos, eos=eos)
+    except Refused as refused:
+        raise Unfactorable(str(refused)) from None
+    reasons: list[Unfactorable] = []
+    for index, probe in enumerate(probes):
         try:
-            return _factor(render, with_tool=False)
-        except Unfactorable:
-            raise error from None
+            layout = _factor(probe, _closed(rendered[index], eos))
+            return _checked(layout, talks[index], _closed(rendered[index + len(kinds)], eos))
+        except Unfactorable as reason:
+            reasons.append(reason)
+    raise reasons[-1]
 
 
-def _factor(render: Callable[[Sequence[Message], bool], str], *, with_tool: bool) -> Layout:
+def _probe(*, with_tool: bool) -> list[Message]:
+    """Every pair of roles that can follow one another, each content a mark that stands nowhere else."""
     roles = ["system", "user", "assistant", "user", "user", "assistant"]
     roles += ["tool", "assistant", "tool", "user", "assistant", "user"] if with_tool else ["user"]
-    marks = [f"Xq{index}{role}Zq" for index, role in enumerate(roles)]
-    probe = list(zip(roles, marks, strict=True))
-    text, opened = render(probe, False), render(probe, True)
-    if not opened.startswith(text):
-        raise Unfactorable("its generation prompt changes what stands before")
-    head, gaps, tail = _split(text, roles, marks)
+    return [(role, f"Xq{index}{role}Zq") for index, role in enumerate(roles)]
 
-    opening = opened[len(text) :]
-    if not opening or not gaps["user", "assistant"].endswith(opening):
-        opening = _common_suffix([gap for (_, second), gap in gaps.items() if second == "assistant"])
-    close = {"user": gaps["user", "assistant"].removesuffix(opening)}
-    open_ = {"assistant": opening, "user": _behind(gaps["user", "user"], close["user"])}
+
+def _talk(*, with_tool: bool) -> list[Message]:
+    """A whole conversation, with content that a template might write otherwise than it stands."""
+    talk: list[Message] = [("system", "You remember.\n\n<human>\nName: Ada\n</human>")]
+    for number in range(1, 6):
+        talk += [
+            ("user", f"[2026-01-0{number}] Question {number}?\nA second line."),
+            ("user", "[alert] 70 % full"),
+            ("assistant", f'{{"function": "conversation_search", "arguments": {{"page": {number}}}}}'),
+            ("tool" if with_tool else "user", f'Page {number} of 5:\n- "Zażółć" said \\o/'),
+            ("assistant", f"Answer {number}."),
+        ]
+    return [*talk, ("user", "And now?")]
+
+
+def _closed(rendered: tuple[str, str] | Refused, eos: str) -> str:
+    """Return a conversation without generation prompt, and without the end mark some write in its place."""
+    if isinstance(rendered, Refused):
+        raise Unfactorable(str(rendered))
+    text, opened = rendered
+    for closed in (text, text.removesuffix(eos)):
+        if opened.startswith(closed):
+            return closed
+    raise Unfactorable("its generation prompt changes what stands before")
+
+
+def _factor(probe: Sequence[Message], text: str) -> Layout:
+    with_tool = any(role == "tool" for role, _ in probe)
+    head, gaps, tail = _split(text, [role for role, _ in probe], [mark for _, mark in probe])
+    close = {"user": tail}
+    open_ = {
+        "assistant": _behind(gaps["user", "assistant"], tail),
+        "user": _behind(gaps["user", "user"], tail),
+    }
+    if not open_["assistant"]:
+        raise Unfactorable("nothing opens the assistant's message")
     close["assistant"] = _before(gaps["assistant", "user"], open_["user"])
     close["system"] = _before(gaps["system", "user"], open_["user"])
     open_["system"] = head
@@ -108,28 +193,21 @@ def _factor(render: Callable[[Sequence[Message], bool], str], *, with_tool: bool
     for (first, second), gap in gaps.items():
         if gap != close[first] + open_[second]:
             raise Unfactorable(
-                f"what it writes between a {first} and a {second} message depends on their place"
+                f"what it writes between {_a(first)} and {_a(second)} message depends on their place"
             )
-    if tail != close["user"]:
-        raise Unfactorable("it writes the last message unlike the others")
-    layout = Layout({role: (open_[role], close[role]) for role in open_}, "tool" if with_tool else "user")
-    _check(layout, render, with_tool)
-    return layout
+    return Layout({role: (open_[role], close[role]) for role in open_}, "tool" if with_tool else "user")
 
 
-def _check(layout: Layout, render: Callable[[Sequence[Message], bool], str], with_tool: bool) -> None:
-    """Compare the layout with the template's own rendering of a whole conversation."""
-    talk: list[Message] = [("system", "You remember.\n\n<human>\nName: Ada\n</human>")]
-    for number in range(1, 6):
-        talk += [
-            ("user", f"[2026-01-0{number}] Question {number}?\nA second line."),
-            ("user", "[alert] 70 % full"),
-        ]
-        talk += [("assistant", f'{{"function": "conversation_search", "arguments": {{"page": {number}}}}}')]
-        talk += [("tool" if with_tool else "user", f"Page {number} of 5"), ("assistant", f"Answer {number}.")]
-    talk.append(("user", "And now?"))
-    if layout.write(talk) != render(talk, False) + layout.around["assistant"][0]:
-        raise Unfactorable("a whole conversation comes out unlike its messages")
+def _checked(layout: Layout, talk: Sequence[Message], text: str) -> Layout:
+    """Return the layout if it writes a whole conversation as the template itself does."""
+    for candidate in (layout, replace(layout, quoted=True)):
+        if candidate.write(talk) == text + layout.around["assistant"][0]:
+            return candidate
+    raise Unfactorable("a whole conversation comes out unlike its messages")
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role == "assistant" else f"a {role}"
 
 
 def _split(
@@ -139,17 +217,17 @@ def _split(
     pieces = []
     for role, mark in zip(roles, marks, strict=True):
         if text.count(mark) != 1:
-            raise Unfactorable(f"it drops or repeats a {role} message")
+            raise Unfactorable(f"it drops or repeats {_a(role)} message")
         found = text.find(mark, at)
         if found < 0:
-            raise Unfactorable(f"it moves a {role} message to another place")
+            raise Unfactorable(f"it moves {_a(role)} message to another place")
         pieces.append(text[at:found])
         at = found + len(mark)
     gaps: dict[tuple[str, str], str] = {}
     for index, gap in enumerate(pieces[1:]):
         pair = (roles[index], roles[index + 1])
         if gaps.setdefault(pair, gap) != gap:
-            raise Unfactorable(f"what it writes between a {pair[0]} and a {pair[1]} message changes")
+            raise Unfactorable(f"what it writes between {_a(pair[0])} and {_a(pair[1])} message changes")
     return pieces[0], gaps, text[at:]
 
 
@@ -163,82 +241,3 @@ def _before(text: str, suffix: str) -> str:
     if not text.endswith(suffix):
         raise Unfactorable("the start of a message depends on what stands before it")
     return text[: len(text) - len(suffix)]
-
-
-def _common_suffix(texts: Sequence[str]) -> str:
-    shortest = min(texts, key=len)
-    for start in range(len(shortest)):
-        if all(text.endswith(shortest[start:]) for text in texts):
-            return shortest[start:]
-    return ""
-
-
-def compile_template(template: str, *, bos: str, eos: str) -> Callable[[Sequence[Message], bool], str]:
-    """Return a function that renders messages, with or without the generation prompt, in a sandbox.
-
-    The rendering raises Unfactorable for anything the template does wrong, refuses, or takes too long for.
-    """
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset(["*", "**"])
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if operator == "**" or (
-                isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple)
-            ):
-                size = max((value for value in (left, right) if isinstance(value, int)), default=0)
-                if size > LARGEST_PRODUCT or operator == "**":
-                    raise jinja2.exceptions.SecurityError("the template multiplies too much")
-            return super().call_binop(context, operator, left, right)
-
-    def refuse(message: str) -> None:
-        raise jinja2.exceptions.TemplateError(message)
-
-    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    environment.globals["raise_exception"] = refuse
-    environment.filters["tojson"] = _to_json
-    try:
-        compiled = environment.from_string(template)
-    except jinja2.exceptions.TemplateError as error:
-        raise Unfactorable(f"it is no valid template: {error}") from error
-
-    def render(messages: Sequence[Message], opening: bool) -> str:
-        context = [{"role": role, "content": content} for role, content in messages]
-        try:
-            return _within(
-                TIME_LIMIT,
-                lambda: compiled.render(
-                    messages=context, add_generation_prompt=opening, bos_token=bos, eos_token=eos
-                ),
-            )
-        except TimeoutError:
-            raise Unfactorable(f"it took more than {TIME_LIMIT:.0f} s") from None
-        except Exception as error:  # a template may fail in any way; none is a bug of ours
-            raise Unfactorable(f"it refuses: {error}") from error
-
-    return render
-
-
-def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _within(seconds: float, work: Callable[[], str]) -> str:
-    """Run Python code of a template, and stop it when its time is over (checked on every line it runs)."""
-    end = time.monotonic() + seconds
-
-    def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        if time.monotonic() > end:
-            raise TimeoutError
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        return work()
-    finally:
-        sys.settrace(before)

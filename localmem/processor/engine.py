@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localmem.processor import dialect as dialects
-from localmem.processor.chat_template import Layout, layout_for
+from localmem.processor.chat_template import model_layout
 from localmem.processor.decoding import LlamaGeneration
 from localmem.processor.grammar import Grammars
 from localmem.processor.interface import (
@@ -113,7 +113,7 @@ class LlamaProcessor:
         ids = before if open_ else ()
         if first and self.tokenizer.adds_bos and ids[:1] != (self.tokenizer.bos,):
             ids = (self.tokenizer.bos, *ids)
-        ids += self.tokenizer.content(self.layout.content(text)) if text else ()
+        ids += self.tokenizer.content(self.layout.content(role, text)) if text else ()
         return Segment(ids + (after if close else ()))
 
     def _call_segment(self, call: Call) -> Segment:
@@ -138,13 +138,3 @@ def event_text(event: Event) -> str:
     kind = "" if event.kind is EventKind.USER else f"[{event.kind.value}] "
     note = f"[{event.note}] " if event.note else ""
     return f"{kind}{note}{event.text}"
-
-
-def model_layout(llama: Llama, tokenizer: Tokenizer, dialect: dialects.Dialect) -> Layout:
-    """Return how a loaded model's template writes messages, or the dialect's plain layout."""
-    template = llama.metadata.get("tokenizer.chat_template", "")
-    bos, eos = (
-        tokenizer.piece(token).decode("utf-8", "replace") if token >= 0 else ""
-        for token in (tokenizer.bos, tokenizer.eos)
-    )
-    return layout_for(template, dialect, bos=bos, eos=eos)

@@ -13,7 +13,7 @@ from localmem.processor.interface import Calls, Prose, Shape
 
 
 class Grammars:
-    """Compiles shapes for one model's vocabulary. The vocabulary costs up to a second, once; a shape, 1 ms."""
+    """Compiles shapes for one model's vocabulary. The vocabulary costs up to a second, a shape 1 ms."""
 
     def __init__(self, handle: Any, dialect: Dialect) -> None:
         from outlines.backends.llguidance import LLGuidanceBackend
