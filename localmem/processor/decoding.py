@@ -130,13 +130,13 @@ class LlamaGeneration:
         structure = (brace,) if len(allowed) <= CHOICES else ()  # inside a string a brace is content
         for token in (self._tokenizer.eos, quote, *structure):
             if token in allowed:
-                return token
+                return int(token)
         return int(allowed[int(np.argmax(logits[allowed]))])
 
     def _biases(self, shape: Calls, allowed: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what to add to each allowed token's logit while a function's name is being chosen."""
         key = f'"{self._dialect.function}":'.encode()
-        _, found, name = self._text.rpartition(key)
+        _, found, name = self._text.partition(key)
         added = np.zeros(len(allowed), dtype=np.float32)
         if not found or name.count(b'"') > 1:
             return added
@@ -170,7 +170,7 @@ class LlamaGeneration:
         return message if isinstance(message, str) else ""
 
     def _finish(self) -> Completion:
-        text = self._text.decode("utf-8", "replace")
+        text = self._text.decode("utf-8", "ignore" if isinstance(self._shape, Prose) else "replace")
         usage = Usage(
             prompt_tokens=len(self._prompt),
             reused_tokens=min(self._reused, len(self._prompt)),
