@@ -66,10 +66,9 @@ def _value(where: str, value: object, schema: Mapping[str, object]) -> object:
 
 def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
     if schema.get("pattern") == DATE_PATTERN:
-        try:
-            return date.fromisoformat(value) if re.match(DATE_PATTERN, value) else _no_date(where, value)
-        except ValueError:
-            return _no_date(where, value)
+        if not re.fullmatch(DATE_PATTERN, value):
+            raise FunctionError(f"{where} is a date such as 2026-01-31, not {value!r}")
+        return date.fromisoformat(value)
     least, most = schema["minLength"], schema["maxLength"]
     assert isinstance(least, int)
     assert isinstance(most, int)
@@ -78,7 +77,3 @@ def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
     if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
         raise FunctionError(f"{where} holds half a character (a lone surrogate)")
     return value
-
-
-def _no_date(where: str, value: str) -> date:
-    raise FunctionError(f"{where} is a date such as 2026-01-31, not {value!r}")

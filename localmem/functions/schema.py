@@ -14,7 +14,12 @@ from localmem.errors import DefinitionError
 Label = typing.NewType("Label", str)
 """The hint for a writable core block: in the grammar it is an enumeration of those that exist."""
 
-DATE_PATTERN = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_LEAP_YEAR = "([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
+_DAY = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+DATE_PATTERN = f"^([1-9][0-9]{{3}}-{_DAY}|{_LEAP_YEAR}-02-29)$"
+"""Days of the calendar and no others, so that the model cannot write one that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ class Parameter:
 class Function:
     """What the model sees of a function, and the Python that runs when it is called.
 
-    `run` takes the desk (the memory of the agent inside one transaction) and the arguments by name, and returns
-    the text of the result.
+    `run` takes the desk (the memory of the agent inside one transaction) and the arguments by name, and
+    returns the text of the result.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The standard functions (MemGPT, section 2.3 and appendix 6.1): their docstrings are what the model reads."""
+"""The standard functions (MemGPT, section 2.3, appendix 6.1): their docstrings are what the model reads."""
 
 from __future__ import annotations
 
