@@ -11,13 +11,16 @@ from localmem.functions.schema import DATE_PATTERN, Function
 from localmem.memory.desk import Desk
 from localmem.records import Call
 
+LONGEST_SHOWN = 80
+"""Characters of a wrong value that its error repeats."""
+
 
 def run(call: Call, functions: Sequence[Function], labels: Sequence[str], desk: Desk) -> str:
     """Return the text of a call's result. Raises FunctionError when the call is wrong or refused."""
     function = next((f for f in functions if f.name == call.function), None)
     if function is None:
         known = ", ".join(f.name for f in functions)
-        raise FunctionError(f"there is no function {call.function!r} now; there are {known}")
+        raise FunctionError(f"there is no function {_shown(call.function)} now; there are {known}")
     return function.run(desk, **bind(function, call.arguments, labels))
 
 
@@ -25,7 +28,9 @@ def bind(function: Function, arguments: Mapping[str, object], labels: Sequence[s
     """Return the arguments as Python values. Raises FunctionError naming the first that is wrong."""
     names = [parameter.name for parameter in function.parameters]
     if unknown := [name for name in arguments if name not in names]:
-        raise FunctionError(f"{function.name} has no argument {unknown[0]!r}; it has {', '.join(names)}")
+        raise FunctionError(
+            f"{function.name} has no argument {_shown(unknown[0])}; it has {', '.join(names)}"
+        )
     bound: dict[str, object] = {}
     for parameter in function.parameters:
         if parameter.name in arguments:
@@ -41,7 +46,7 @@ def _value(where: str, value: object, schema: Mapping[str, object]) -> object:
         choices = schema["enum"]
         assert isinstance(choices, list)
         if value not in choices:
-            raise FunctionError(f"{where} is one of {', '.join(map(str, choices))}, not {value!r}")
+            raise FunctionError(f"{where} is one of {', '.join(map(str, choices))}, not {_shown(value)}")
         return value
     kinds: dict[object, type | tuple[type, ...]] = {
         "string": str,
@@ -52,7 +57,7 @@ def _value(where: str, value: object, schema: Mapping[str, object]) -> object:
     if not isinstance(value, kinds[schema["type"]]) or (
         isinstance(value, bool) != (schema["type"] == "boolean")
     ):
-        raise FunctionError(f"{where} is of type {schema['type']}, not {value!r}")
+        raise FunctionError(f"{where} is of type {schema['type']}, not {_shown(value)}")
     if isinstance(value, str):
         return _text(where, value, schema)
     if isinstance(value, int | float) and schema["type"] != "boolean":
@@ -60,14 +65,14 @@ def _value(where: str, value: object, schema: Mapping[str, object]) -> object:
         assert isinstance(least, int)
         assert isinstance(most, int)
         if not least <= value <= most:
-            raise FunctionError(f"{where} is between {least} and {most}, not {value}")
+            raise FunctionError(f"{where} is between {least} and {most}, not {_shown(value)}")
     return value
 
 
 def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
     if schema.get("pattern") == DATE_PATTERN:
         if not re.fullmatch(DATE_PATTERN, value):
-            raise FunctionError(f"{where} is a date such as 2026-01-31, not {value!r}")
+            raise FunctionError(f"{where} is a date such as 2026-01-31, not {_shown(value)}")
         return date.fromisoformat(value)
     least, most = schema["minLength"], schema["maxLength"]
     assert isinstance(least, int)
@@ -77,3 +82,9 @@ def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
     if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
         raise FunctionError(f"{where} holds half a character (a lone surrogate)")
     return value
+
+
+def _shown(value: object) -> str:
+    """Return what the model wrote, cut: an error stands in the window and must not fill it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

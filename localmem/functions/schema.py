@@ -102,10 +102,13 @@ def function(python: Callable[..., str]) -> Function:
         raise DefinitionError(f"{where}: a type hint cannot be resolved: {error}") from error
     if hints.get("return") is not str:
         raise DefinitionError(f"{where} must be hinted to return str")
+    taken = list(inspect.signature(python).parameters.values())
+    if not taken:
+        raise DefinitionError(f"{where} takes nothing: its first parameter is the desk")
     parameters = []
-    for parameter in list(inspect.signature(python).parameters.values())[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise DefinitionError(f"{where}: variable arguments (*{parameter.name}) have no schema")
+    for parameter in taken[1:]:
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise DefinitionError(f"{where}: variable or unnamed arguments ({parameter.name}) have no schema")
         if parameter.name not in hints:
             raise DefinitionError(f"{where}: argument {parameter.name} has no type hint")
         required = parameter.default is parameter.empty
@@ -121,6 +124,8 @@ def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:
     doc = next((extra for extra in extras if isinstance(extra, str)), "")
     length = next((extra for extra in extras if isinstance(extra, Length)), Length(1, 1000))
     bounds = next((extra for extra in extras if isinstance(extra, Range)), Range(-999_999, 999_999))
+    if length.least > length.most or bounds.least > bounds.most:
+        raise DefinitionError(f"{where}: argument {name} has bounds that nothing can keep")
     schema: dict[str, object]
     if hint is Label:
         return Parameter(name, {}, doc, required, label=True)
