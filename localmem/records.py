@@ -56,7 +56,8 @@ class Call:
     """The model's one move: a thought and a function to run.
 
     `ids` are the token ids as the model generated them and `model` the sha256 of that model; another model
-    encodes the call afresh. `cut` says that the answer reserve ran out and the call was closed by force.
+    encodes the call afresh. `cut` says that the answer reserve ran out and the call was closed by force,
+    `aside` that it was made in a step of the kernel's own, whose effect shows in core memory, not in the queue.
     """
 
     thought: str
@@ -66,6 +67,7 @@ class Call:
     ids: tuple[int, ...] = ()
     model: str = ""
     cut: bool = False
+    aside: bool = False
     usage: Usage = field(default=Usage(), compare=False)
     id: int = 0
     turn: int = 0

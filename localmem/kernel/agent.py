@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 
 from localmem.errors import BadInput
 from localmem.functions import executor
-from localmem.functions.standard import EDITS_CORE, WRITES, function_set
+from localmem.functions.standard import EDITS_CORE, WRITES
 from localmem.kernel.context import MainContext, Report
+from localmem.kernel.policy import Policy, writable
 from localmem.kernel.settings import Settings
 from localmem.kernel.summary import digest, unanswered
 from localmem.memory.desk import Desk
 from localmem.memory.memory import Memory
-from localmem.processor.interface import Calls, Generation, Limits, Processor, Prose
+from localmem.processor.interface import Generation, Limits, Processor, Prose
 from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Record, Result, Usage
 
 
@@ -36,11 +38,9 @@ class Agent:
     ) -> None:
         self.memory, self.processor, self.settings = memory, processor, settings
         self._clock = clock
-        self._functions = function_set(settings.functions)
-        self._remembering = function_set("memory") if settings.memory_step else ()
-        offered = {function.name: function for function in (*self._functions, *self._remembering)}
+        self._policy = Policy(settings)
         self.context = MainContext(
-            processor, settings, memory.system or prompt("system"), tuple(offered.values())
+            processor, settings, memory.system or prompt("system"), self._policy.functions
         )
         self._generation: Generation | None = None
         self._interrupted = False
@@ -51,10 +51,13 @@ class Agent:
         """Yield every record of one turn, until the model yields control.
 
         The first item is the event itself, with its id: from then on it is acknowledged, and no crash loses
-        it. Raises BadInput for an empty message before anything is stored.
+        it. Raises BadInput for an empty message before anything is stored. A timed event yields nothing while
+        the agent has paused its heartbeats.
         """
         if event.kind is EventKind.USER and not event.text.strip():
             raise BadInput("the message is empty: write something")
+        if event.kind in (EventKind.HEARTBEAT, EventKind.TIMER) and self.memory.paused():
+            return
         self._interrupted = False
         event = self._stamped(event)
         yield from self._login(event)
@@ -74,7 +77,7 @@ class Agent:
         if calls and calls[-1].id not in answered:
             result = self._execute(turn.event, calls, final=turn.steps + 1 >= self.settings.max_steps)
             yield result
-            if not self._goes_on(turn.event, calls, result):
+            if not self._policy.goes_on(turn.event, calls, result):
                 return
         yield from self._steps(turn.event, turn.steps, calls)
 
@@ -103,47 +106,13 @@ class Agent:
             result = self._execute(event, calls, final)
             yield result
             errors += not result.ok
-            if final or not self._goes_on(event, calls, result):
+            if final or not self._policy.goes_on(event, calls, result):
                 return
-
-    def _goes_on(self, event: Event, calls: list[Call], result: Result) -> bool:
-        """Whether the model runs again before the next event (a heartbeat).
-
-        A failed call always goes on, so that the model reads the error; and a person's turn does not end
-        before the person was answered, whatever the model asked for.
-        """
-        answered = any(call.function == "send_message" for call in calls)
-        if not result.ok or (event.kind is EventKind.USER and not answered):
-            return True
-        if self.settings.heartbeat == "asked":
-            return calls[-1].heartbeat
-        return calls[-1].function != "send_message"
-
-    def _shape(self, event: Event, calls: list[Call], final: bool) -> Calls:
-        """What the next call may be: the state narrows the functions that the model is offered."""
-        labels = tuple(block.label for block in self.memory.blocks() if not block.read_only)
-        remembering = self._remembers(event, calls, final)
-        offered = self._remembering if remembering else self._functions
-        if final:
-            offered = tuple(function for function in offered if function.name == "send_message")
-        elif not remembering and self._remembering:
-            offered = tuple(function for function in offered if function.name not in EDITS_CORE)
-        return Calls(
-            tuple(function for function in offered if function.callable_with(labels)),
-            thought=0 if remembering else self.settings.thought,
-            heartbeat=self.settings.heartbeat == "asked",
-            labels=labels,
-            bias=self.settings.bias,
-        )
-
-    def _remembers(self, event: Event, calls: list[Call], final: bool) -> bool:
-        """Whether this is the memory step, which stands before everything else in a person's turn."""
-        return bool(self._remembering) and event.kind is EventKind.USER and not calls and not final
 
     def _decide(self, event: Event, calls: list[Call], final: bool) -> Generator[Item, None, Call | None]:
         """Let the model choose its next call. Yields pieces of a message; returns the call, or None."""
-        shape = self._shape(event, calls, final)
-        behind = [self._aside("remember")] if self._remembers(event, calls, final) else []
+        shape = self._policy.shape(event, calls, self.memory.blocks(), final)
+        behind = [self._aside("remember", message=quoted(event.text))] if shape.verdict else []
         room = self.processor.window - sum(map(len, self.context.prompt(*behind)))
         limits = Limits(min(self.context.answer, room), self.settings.sampling)
         generation = self.processor.generate(self.context.prompt(*behind), shape, limits)
@@ -167,7 +136,7 @@ class Agent:
             model = self.processor.abilities.model
             written = Call("", "", {}, ids=completion.ids, model=model, usage=completion.usage)
         else:
-            written = completion.call
+            written = replace(completion.call, aside=shape.verdict is not None)
         return self.memory.add(written, event.turn)
 
     def _abandon(self, event: Event, said: str) -> None:
@@ -185,18 +154,17 @@ class Agent:
     def _execute(self, event: Event, calls: list[Call], final: bool) -> Result:
         """Run the last call: its effects, its result and the turn's progress commit together."""
         call = calls[-1]
-        labels = tuple(block.label for block in self.memory.blocks() if not block.read_only)
+        labels = writable(self.memory.blocks())
 
         def work(desk: Desk) -> Result:
             if not call.function:
                 return Result(False, "that was no function call; write one as described", call.id)
             if call.cut and call.function in WRITES:
                 return Result(False, "too long: it was cut and nothing was kept; say it shorter", call.id)
-            known = (*self._functions, *self._remembering)
-            return Result(True, executor.run(call, known, labels, desk), call.id)
+            return Result(True, executor.run(call, self._policy.functions, labels, desk), call.id)
 
         result = self.memory.perform(
-            call, work, close=lambda result: final or not self._goes_on(event, calls, result)
+            call, work, close=lambda result: final or not self._policy.goes_on(event, calls, result)
         )
         self.context.add(result)
         if call.function in EDITS_CORE and result.ok:
@@ -295,6 +263,12 @@ class Agent:
         self.context.show_core(self.memory.blocks())
         self.context.show_summary(self.memory.summary())
         self.context.show_queue(self.memory.queue())
+
+
+def quoted(text: str) -> str:
+    """Return a message on one line, short enough to be shown a second time."""
+    words = " ".join(text.split())
+    return words if len(words) <= 400 else f"{words[:250]} ... {words[-150:]}"
 
 
 def ago(away: timedelta) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localmem.errors import WindowTooSmall
 from localmem.functions.schema import Function
-from localmem.functions.standard import SILENT
 from localmem.kernel.cutting import fit
 from localmem.kernel.settings import LEAST_ROOM, Settings
 from localmem.processor.interface import (
@@ -23,6 +22,9 @@ from localmem.records import Block, Call, Event, EventKind, Record, Result
 
 SMALLEST_SEGMENT = 48
 """No record is squeezed below so many tokens: delimiters, a mark of the cut, a few words."""
+
+LONG = 400
+"""Characters from which a result is shown with its number, so that the model can page it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class MainContext:
         self._system = processor.encode(Instructions(system))
         self._functions = processor.encode(Documentation(documentation(functions, processor.abilities.howto)))
         self._opening = processor.encode(Opening())
+        self._pages_out = any(function.name == "page_out" for function in functions)
         self.answer = settings.answer_tokens(processor.window)
         static = len(self._system) + len(self._functions) + len(self._opening)
         self.room = processor.window - self.answer - static
@@ -91,23 +94,23 @@ class MainContext:
         """Put a record at the end of the queue, cut to what one record may take."""
         if isinstance(record, Result) and self._hidden(record):
             return
-        if isinstance(record, Call) and record.function in SILENT:
+        if isinstance(record, Call) and record.aside:
             return
-        self._queue.append(Entry(record, fit(record, self._cap(record), self._processor)))
+        self._queue.append(Entry(record, self._shown(record)))
+
+    def _shown(self, record: Record) -> Segment:
+        if isinstance(record, Result) and self._pages_out and len(record.text) >= LONG and not record.stub:
+            record = replace(record, text=f"[record {record.id}]\n{record.text}")
+        return fit(record, self._cap(record), self._processor)
 
     def _hidden(self, result: Result) -> bool:
-        """A result that says nothing takes no place; it belongs to a message sent or a silent call."""
-        return result.ok and not result.text
+        """A result that says nothing takes no place (a message was sent), nor does one without its call."""
+        last = self._queue[-1].record if self._queue else None
+        return (result.ok and not result.text) or not (isinstance(last, Call) and last.id == result.call)
 
     def _cap(self, record: Record) -> int:
         share = int(self.room * self._settings.record_share)
         return min(share, self._settings.result_tokens) if isinstance(record, Result) else share
-
-    def replace(self, record: Record) -> None:
-        """Show a record of the queue anew (a result that was paged out)."""
-        for index, entry in enumerate(self._queue):
-            if entry.record.id == record.id:
-                self._queue[index] = Entry(record, fit(record, self._cap(record), self._processor))
 
     @property
     def queue(self) -> tuple[Record, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from localmem.memory import archival, core, log, search
-from localmem.memory.clock import Clock
+from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
 from localmem.memory.search import Meaning
 from localmem.records import Block, Page
@@ -91,6 +91,14 @@ class Desk:
         """Show one line in place of a result in the queue and return it; the result stays in the log."""
         call = self._origin.call
         return log.page_out(self._cursor, self._agent, record_id, call, self._now, self._clock)
+
+    def pause_heartbeats(self, minutes: int) -> datetime:
+        """Let no timed event wake the agent for a while; return until when."""
+        until = self._now + timedelta(minutes=minutes)
+        self._cursor.execute(
+            "INSERT INTO pauses VALUES (?, ?, ?, ?)", [self._agent, until, self._origin.call, self._now]
+        )
+        return shown(until, self._clock)
 
     def _put(self, block: Block) -> Block:
         return core.put(self._cursor, self._agent, block, self._origin, self._now)

@@ -89,6 +89,7 @@ def _to_row(record: Record) -> tuple[str, int, dict[str, Any], bytes]:
                 "heartbeat": record.heartbeat,
                 "model": record.model,
                 "cut": record.cut,
+                "aside": record.aside,
                 "usage": {
                     "prompt_tokens": usage.prompt_tokens,
                     "reused_tokens": usage.reused_tokens,

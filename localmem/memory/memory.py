@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localmem.memory.store import Cursor
 
 T = TypeVar("T")
+Said = TypeVar("Said", Event, Call)
 BATCH = 64  # passages that get their vectors in one transaction
 
 
@@ -151,6 +152,12 @@ class Memory:
 
         return self._store.read(work)
 
+    def paused(self) -> bool:
+        """Return whether timed events are to wait: the agent paused its heartbeats."""
+        sql = "SELECT until > ? FROM pauses WHERE agent = ? ORDER BY created_at DESC, until DESC LIMIT 1"
+        row = self._store.read(lambda c: c.execute(sql, [stamp(self._clock), self._agent]).fetchone())
+        return bool(row and row[0])
+
     # a turn
 
     def open_turn(self, event: Event) -> Event:
@@ -164,10 +171,10 @@ class Memory:
 
         return self._store.write(work, "open_turn")
 
-    def add(self, record: Event | Call, turn: int) -> Event | Call:
+    def add(self, record: Said, turn: int) -> Said:
         """Commit one record of a turn; return it with its id, turn and time."""
 
-        def work(cursor: Cursor) -> Event | Call:
+        def work(cursor: Cursor) -> Said:
             now = stamp(self._clock)
             number = log.insert(cursor, self._agent, record, turn, now)
             return replace(record, id=number, turn=turn, created_at=shown(now, self._clock))

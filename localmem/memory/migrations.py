@@ -54,6 +54,9 @@ MIGRATIONS = (
             """CREATE TABLE retired (
                 passage BIGINT NOT NULL, agent BIGINT NOT NULL, author VARCHAR NOT NULL, turn BIGINT NOT NULL,
                 call BIGINT NOT NULL, created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE pauses (
+                agent BIGINT NOT NULL, until TIMESTAMP NOT NULL, call BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
             """CREATE TABLE vectors (
                 passage BIGINT NOT NULL, agent BIGINT NOT NULL, embedder VARCHAR NOT NULL,
                 vector BLOB NOT NULL)""",
@@ -75,6 +78,7 @@ AGENT_TABLES = (
     "blocks",
     "passages",
     "retired",
+    "pauses",
     "vectors",
     "documents",
     "postings",

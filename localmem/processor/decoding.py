@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import jiter
 import numpy as np
@@ -134,22 +135,33 @@ class LlamaGeneration:
         return int(allowed[int(np.argmax(logits[allowed]))])
 
     def _biases(self, shape: Calls, allowed: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return what to add to each allowed token's logit while a function's name is being chosen."""
-        key = f'"{self._dialect.function}":'.encode()
-        _, found, name = self._text.partition(key)
+        """Return what to add to each allowed token's logit while a verdict or a function is being chosen."""
         added = np.zeros(len(allowed), dtype=np.float32)
-        if not found or name.count(b'"') > 1:
-            return added
-        choices = {
-            f' "{function.name}"'.encode(): shape.bias.get(function.name, 0.0) for function in shape.functions
-        }
-        for index, token in enumerate(allowed):
-            begun = name + self._tokenizer.piece(int(token))
-            fits = [
-                bias for text, bias in choices.items() if text.startswith(begun) or begun.startswith(text)
-            ]
+        begun, choices = self._choice(shape)
+        for index, token in enumerate(allowed if choices else ()):
+            text = begun + self._tokenizer.piece(int(token))
+            fits = [bias for name, bias in choices.items() if name.startswith(text) or text.startswith(name)]
             added[index] = max(fits, default=0.0)
         return added
+
+    def _choice(self, shape: Calls) -> tuple[bytes, dict[bytes, float]]:
+        """Return the value being chosen, as far as it is written, and the bias of each it may become.
+
+        The bias of a verdict is the largest of the functions that it leads to.
+        """
+        functions = {function.name: shape.bias.get(function.name, 0.0) for function in shape.functions}
+        fields = {self._dialect.function: functions}
+        if shape.verdict:
+            verdicts: dict[str, float] = {}
+            for name, bias in functions.items():
+                answer = shape.verdict.answers[name]
+                verdicts[answer] = max(bias, verdicts.get(answer, bias))
+            fields = {shape.verdict.question: verdicts, **fields}
+        for field, values in fields.items():
+            _, found, begun = self._text.partition(f'"{field}":'.encode())
+            if found and begun.count(b'"') < 2:
+                return begun, {f' "{value}"'.encode(): bias for value, bias in values.items()}
+        return b"", {}
 
     def _message(self) -> str:
         """Return as much of the message as has been generated."""
@@ -189,16 +201,8 @@ class LlamaGeneration:
                 read = self._dialect.read_leniently(text)
             except ValueError:
                 return None
-        return Call(
-            read.thought,
-            read.function,
-            read.arguments,
-            read.heartbeat,
-            tuple(self._ids),
-            self._model,
-            self._cut,
-            usage,
-        )
+        ids = tuple(self._ids)
+        return replace(read, ids=ids, model=self._model, cut=self._cut, usage=usage)
 
 
 def closing_reserve(tokenizer: Tokenizer, dialect: Dialect, shape: Shape) -> int:
@@ -213,4 +217,6 @@ def closing_reserve(tokenizer: Tokenizer, dialect: Dialect, shape: Shape) -> int
         }
         call = Call("x" if shape.thought else "", function.name, empty)
         longest = max(longest, len(tokenizer.content(dialect.write(call, heartbeat=shape.heartbeat))))
+    if shape.verdict:
+        longest += len(tokenizer.content(shape.verdict.question)) + 8
     return longest + longest // 4 + 8

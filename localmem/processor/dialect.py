@@ -46,7 +46,9 @@ class Dialect:
     def _call_schema(self, shape: Calls, index: int) -> dict[str, object]:
         function = shape.functions[index]
         fields: dict[str, object] = {}
-        if shape.thought:
+        if shape.verdict:
+            fields[shape.verdict.question] = {"const": shape.verdict.answers[function.name]}
+        elif shape.thought:
             fields["thought"] = {"type": "string", "minLength": 1, "maxLength": shape.thought}
         fields[self.function] = {"const": function.name}
         fields[self.arguments] = function.json_schema(shape.labels)

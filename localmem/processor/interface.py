@@ -57,12 +57,25 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """A question that a call answers before it names its function.
+
+    `question` is the name of its field, `answers` the answer that leads to each function. A small model judges
+    better by answering a question than by choosing a function.
+    """
+
+    question: str
+    answers: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Calls:
     """A shape: the completion is a call of one of `functions`.
 
     `thought` bounds the thought in characters (0: none). `heartbeat` says whether the model is asked for one.
     `labels` are the blocks that exist and may be written. `bias` adds to the log-probability of choosing a
-    function, by name: a calibrated choice (a constant preference of the model, taken back out).
+    function, by name: a calibrated choice (a constant preference of the model, taken back out). A `verdict`,
+    if there is one, takes the place of the thought.
     """
 
     functions: tuple[Function, ...]
@@ -70,6 +83,7 @@ class Calls:
     heartbeat: bool = False
     labels: tuple[str, ...] = ()
     bias: Mapping[str, float] = field(default_factory=dict, hash=False)
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

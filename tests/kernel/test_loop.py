@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Clock, Desk, calls, run, says, user
+from awake import Bench, Clock, calls, run, says, user
 
 from localmem.errors import BadInput
 from localmem.records import Call, Delta, Event, EventKind, Item, Result
@@ -13,161 +13,200 @@ def functions(items: list[Item]) -> list[str]:
     return [item.function for item in items if isinstance(item, Call)]
 
 
-def test_an_event_is_on_disk_before_the_model_runs(desk: Desk) -> None:
-    agent, processor = desk.wake([says("hello")])
+def test_an_event_is_on_disk_before_the_model_runs(bench: Bench) -> None:
+    agent, processor = bench.wake([says("hello")])
     turn = agent.turn(user("hi"))
     event = next(item for item in turn if isinstance(item, Event) and item.kind is EventKind.USER)
     assert not processor.prompts
-    assert desk.memory.records()[-1] == event
-    assert desk.memory.unfinished() is not None
+    assert bench.memory.records()[-1] == event
+    assert bench.memory.unfinished() is not None
     list(turn)
-    assert desk.memory.unfinished() is None
+    assert bench.memory.unfinished() is None
 
 
-def test_searches_and_edits_go_on_and_a_message_ends_the_turn(desk: Desk) -> None:
-    agent, _ = desk.wake(
-        [calls("core_memory_append", label="human", content="Ada"), calls("conversation_search", query="x"), says("k")]
+def test_searches_and_edits_go_on_and_a_message_ends_the_turn(bench: Bench) -> None:
+    agent, _ = bench.wake(
+        [
+            calls("core_memory_append", label="human", content="Ada"),
+            calls("conversation_search", query="x"),
+            says("k"),
+        ]
     )
     items = run(agent, "I am Ada")
     assert functions(items) == ["core_memory_append", "conversation_search", "send_message"]
-    assert desk.memory.blocks()[1].value == "Ada"
+    assert bench.memory.blocks()[1].value == "Ada"
     assert "".join(item.text for item in items if isinstance(item, Delta)) == "k"
 
 
-def test_a_message_may_ask_for_a_heartbeat(desk: Desk) -> None:
+def test_a_message_may_ask_for_a_heartbeat(bench: Bench) -> None:
     script = [says("one moment", heartbeat=True), calls("core_memory_append", label="human", content="x")]
-    agent, _ = desk.wake(script, heartbeat="asked")
+    agent, _ = bench.wake(script, heartbeat="asked")
     assert functions(run(agent, "hi")) == ["send_message", "core_memory_append"]
 
 
-def test_a_search_without_a_heartbeat_does_not_leave_the_person_without_an_answer(desk: Desk) -> None:
-    agent, _ = desk.wake([calls("conversation_search", query="x"), says("found")], heartbeat="asked")
+def test_a_search_without_a_heartbeat_does_not_leave_the_person_without_an_answer(bench: Bench) -> None:
+    agent, _ = bench.wake([calls("conversation_search", query="x"), says("found")], heartbeat="asked")
     assert functions(run(agent, "hi")) == ["conversation_search", "send_message"]
 
 
-def test_the_last_step_offers_only_a_message(desk: Desk) -> None:
+def test_the_last_step_offers_only_a_message(bench: Bench) -> None:
     search = calls("conversation_search", query="x")
-    agent, processor = desk.wake([search, search, says("enough")], max_steps=3)
+    agent, processor = bench.wake([search, search, says("enough")], max_steps=3)
     run(agent, "hi")
     assert [function.name for function in processor.shapes[-1].functions] == ["send_message"]  # type: ignore[union-attr]
 
 
-def test_errors_go_back_to_the_model_and_too_many_end_the_chain(desk: Desk) -> None:
+def test_errors_go_back_to_the_model_and_too_many_end_the_chain(bench: Bench) -> None:
     wrong = calls("core_memory_replace", label="human", old_content="nowhere", new_content="x")
-    agent, processor = desk.wake([wrong, wrong, says("sorry")], max_errors=2)
+    agent, processor = bench.wake([wrong, wrong, says("sorry")], max_errors=2)
     items = run(agent, "hi")
     assert [item.ok for item in items if isinstance(item, Result)] == [False, False, True]
     assert "<result> error" in processor.prompts[1]
     assert [function.name for function in processor.shapes[-1].functions] == ["send_message"]  # type: ignore[union-attr]
 
 
-def test_a_bug_in_a_function_escapes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_a_function_escapes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> str:
         raise ZeroDivisionError
 
-    agent, _ = desk.wake([calls("conversation_search", query="x")])
+    agent, _ = bench.wake([calls("conversation_search", query="x")])
     monkeypatch.setattr("localmem.functions.executor.bind", broken)
     with pytest.raises(ZeroDivisionError):
         run(agent, "hi")
 
 
-def test_only_writable_blocks_are_offered(desk: Desk) -> None:
+def test_only_writable_blocks_are_offered(bench: Bench) -> None:
     from dataclasses import replace
 
-    persona = replace(desk.memory.blocks()[0], read_only=True)
-    desk.memory.put_block(persona, "user")
-    agent, processor = desk.wake([says("hi")])
+    persona = replace(bench.memory.blocks()[0], read_only=True)
+    bench.memory.put_block(persona, "user")
+    agent, processor = bench.wake([says("hi")])
     run(agent, "hi")
     assert processor.shapes[0].labels == ("human",)  # type: ignore[union-attr]
 
 
-def test_the_memory_step_comes_first_and_leaves_no_trace_when_nothing_is_kept(desk: Desk) -> None:
-    agent, processor = desk.wake([calls("nothing_to_remember"), says("42")], memory_step=True)
+def test_the_memory_step_comes_first_and_leaves_no_trace_when_nothing_is_kept(bench: Bench) -> None:
+    agent, processor = bench.wake([calls("nothing_to_remember"), says("42")], memory_step=True)
     items = run(agent, "what is 6 times 7?")
     assert functions(items) == ["nothing_to_remember", "send_message"]
     assert "nothing_to_remember {}" not in processor.prompts[1]
     offered = [{function.name for function in shape.functions} for shape in processor.shapes]  # type: ignore[union-attr]
     assert "send_message" not in offered[0]
     assert "core_memory_append" not in offered[1]
-    assert "nothing_to_remember" in {r.function for r in desk.memory.records() if isinstance(r, Call)}
+    assert "nothing_to_remember" in {r.function for r in bench.memory.records() if isinstance(r, Call)}
 
 
-def test_a_call_cut_while_writing_is_not_executed(desk: Desk) -> None:
+def test_a_call_cut_while_writing_is_not_executed(bench: Bench) -> None:
     cut = Call("", "core_memory_append", {"label": "human", "content": "half a tho"}, cut=True)
-    agent, processor = desk.wake([cut, says("shorter")])
+    agent, processor = bench.wake([cut, says("shorter")])
     items = run(agent, "hi")
     assert [item.ok for item in items if isinstance(item, Result)] == [False, True]
-    assert desk.memory.blocks()[1].value == ""
+    assert bench.memory.blocks()[1].value == ""
     assert "too long" in processor.prompts[1]
 
 
-def test_interrupting_keeps_what_was_said(desk: Desk) -> None:
-    agent, _ = desk.wake([says("one two three four"), says("next")])
+def test_interrupting_keeps_what_was_said(bench: Bench) -> None:
+    agent, _ = bench.wake([says("one two three four"), says("next")])
     items: list[Item] = []
     for item in agent.turn(user("count")):
         items.append(item)
         if item == Delta(" two"):
             agent.interrupt()
-    assert [r.arguments["message"] for r in desk.memory.records() if isinstance(r, Call)] == ["one two"]
-    assert desk.memory.unfinished() is None
+    assert [r.arguments["message"] for r in bench.memory.records() if isinstance(r, Call)] == ["one two"]
+    assert bench.memory.unfinished() is None
     assert functions(run(agent, "go on")) == ["send_message"]
 
 
 @pytest.mark.parametrize("after", range(1, 7))
-def test_closing_the_iterator_anywhere_leaves_a_sound_state(desk: Desk, after: int) -> None:
-    agent, _ = desk.wake([calls("core_memory_append", label="human", content="x"), says("one two"), says("again")])
+def test_closing_the_iterator_anywhere_leaves_a_sound_state(bench: Bench, after: int) -> None:
+    agent, _ = bench.wake(
+        [calls("core_memory_append", label="human", content="x"), says("one two"), says("again")]
+    )
     turn = agent.turn(user("hi"))
     for _ in range(after):
         next(turn)
     turn.close()
-    again, _ = desk.wake(lambda shape: says("again"))
+    again, _ = bench.wake(lambda shape: says("again"))
     list(again.resume())
-    assert desk.memory.unfinished() is None
+    assert bench.memory.unfinished() is None
     assert functions(run(again, "still there?")) == ["send_message"]
-    assert desk.memory.blocks()[1].value in ("", "x")
+    assert bench.memory.blocks()[1].value in ("", "x")
 
 
-def test_an_empty_message_is_refused_before_anything_is_stored(desk: Desk) -> None:
-    agent, _ = desk.wake([])
+def test_an_empty_message_is_refused_before_anything_is_stored(bench: Bench) -> None:
+    agent, _ = bench.wake([])
     with pytest.raises(BadInput):
         run(agent, " \n ")
-    assert not desk.memory.records()
+    assert not bench.memory.records()
 
 
-def test_a_login_says_how_long_it_has_been_and_costs_no_inference(desk: Desk, clock: Clock) -> None:
-    agent, processor = desk.wake([says("hi"), says("hi"), says("hi")])
+def test_a_login_says_how_long_it_has_been_and_costs_no_inference(bench: Bench, clock: Clock) -> None:
+    agent, processor = bench.wake([says("hi"), says("hi"), says("hi")])
     run(agent, "hello")
     run(agent, "hello")
     clock.wait(days=3)
     run(agent, "hello")
-    logins = [r for r in desk.memory.records() if isinstance(r, Event) and r.kind is EventKind.LOGIN]
+    logins = [r for r in bench.memory.records() if isinstance(r, Event) and r.kind is EventKind.LOGIN]
     assert len(logins) == 2
     assert "3 days" in logins[1].text
     assert len(processor.prompts) == 3
 
 
-def test_the_time_stands_beside_a_message_only_after_a_pause(desk: Desk, clock: Clock) -> None:
-    agent, _ = desk.wake(lambda shape: says("hi"))
+def test_the_time_stands_beside_a_message_only_after_a_pause(bench: Bench, clock: Clock) -> None:
+    agent, _ = bench.wake(lambda shape: says("hi"))
     run(agent, "one")
     clock.wait(minutes=20)
     run(agent, "two")
-    notes = [r.note for r in desk.memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]
+    notes = [r.note for r in bench.memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]
     assert notes == ["", "2026-03-04 09:20"]
 
 
-def test_the_memory_outlives_the_process(desk: Desk) -> None:
-    agent, _ = desk.wake([calls("core_memory_append", label="human", content="Ada has a dog, Bruno"), says("ok")])
+def test_the_memory_outlives_the_process(bench: Bench) -> None:
+    agent, _ = bench.wake(
+        [calls("core_memory_append", label="human", content="Ada has a dog, Bruno"), says("ok")]
+    )
     run(agent, "my dog is Bruno")
-    agent, processor = desk.wake([says("Bruno")])
+    agent, processor = bench.wake([says("Bruno")])
     run(agent, "what is my dog called?")
     assert "Ada has a dog, Bruno" in processor.prompts[0]
     assert "my dog is Bruno" in processor.prompts[0]
 
 
-def test_the_prompt_is_static_first(desk: Desk) -> None:
+def test_the_prompt_is_static_first(bench: Bench) -> None:
     """No clock, counter or id stands in front of the queue: an edit of core memory changes nothing before it."""
-    agent, processor = desk.wake([calls("core_memory_append", label="human", content="zzz"), says("ok"), says("ok")])
+    agent, processor = bench.wake(
+        [calls("core_memory_append", label="human", content="zzz"), says("ok"), says("ok")]
+    )
     run(agent, "one")
     run(agent, "two")
     first, last = processor.prompts[0], processor.prompts[-1]
     assert first[: first.index("Core memory:")] == last[: last.index("Core memory:")]
+
+
+def test_paused_heartbeats_wake_nobody(bench: Bench, clock: Clock) -> None:
+    agent, processor = bench.wake(
+        [calls("pause_heartbeats", minutes=30), says("quiet now"), says("tick")],
+        functions="full",
+        window=4096,
+    )
+    run(agent, "leave me alone")
+    assert not list(agent.turn(Event(EventKind.HEARTBEAT, "tick")))
+    clock.wait(minutes=31)
+    assert list(agent.turn(Event(EventKind.HEARTBEAT, "tick")))
+    assert len(processor.prompts) == 3
+
+
+def test_the_model_pages_out_a_long_result(bench: Bench) -> None:
+    bench.memory.edit(lambda hands: hands.insert_passage("zebra " * 100))
+    script = iter([calls("archival_memory_search", query="zebra"), says("read")])
+    agent, processor = bench.wake(lambda shape: next(script), functions="full", window=4096)
+    run(agent, "what about zebras?")
+    number = int(processor.prompts[-1].split("[record ")[1].split("]")[0])
+    script = iter([calls("page_out", record=number), says("done")])
+    run(agent, "make room")
+    assert "paged out" in processor.prompts[-1]
+    assert (
+        "zebra zebra zebra zebra zebra zebra zebra zebra zebra zebra zebra zebra zebra"
+        not in processor.prompts[-1]
+    )
+    assert "zebra " * 100 in next(r.text for r in bench.memory.records() if isinstance(r, Result)) + " "

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from conftest import Clock, Desk, calls, run, says, user
+from awake import Bench, Clock, calls, run, says, user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,19 +24,19 @@ def words(count: int, word: str = "word") -> str:
     return " ".join(f"{word}{number}" for number in range(count))
 
 
-def test_a_full_window_is_evicted_to_half_and_everything_stays_in_recall(desk: Desk) -> None:
-    agent, _ = desk.wake(lambda shape: "It was about words." if isinstance(shape, Prose) else says("noted"))
+def test_a_full_window_is_evicted_to_half_and_everything_stays_in_recall(bench: Bench) -> None:
+    agent, _ = bench.wake(lambda shape: "It was about words." if isinstance(shape, Prose) else says("noted"))
     evictions = [i for n in range(30) for i in run(agent, words(90, f"m{n}x")) if isinstance(i, Eviction)]
     assert evictions
     assert all(eviction.after <= 0.6 * agent.context.room for eviction in evictions)
-    said = [spoken(r) for r in desk.memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]
+    said = [spoken(r) for r in bench.memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]
     assert said == [words(90, f"m{n}x") for n in range(30)]
-    assert desk.memory.search_recall("m0x7").total == 1
-    assert desk.memory.summary() == "It was about words."
+    assert bench.memory.search_recall("m0x7").total == 1
+    assert bench.memory.summary() == "It was about words."
 
 
-def test_an_alert_comes_once_a_period(desk: Desk) -> None:
-    agent, _ = desk.wake(lambda shape: "Summary." if isinstance(shape, Prose) else says("noted"))
+def test_an_alert_comes_once_a_period(bench: Bench) -> None:
+    agent, _ = bench.wake(lambda shape: "Summary." if isinstance(shape, Prose) else says("noted"))
     alerts = evictions = 0
     for number in range(120):
         for item in run(agent, words(40, f"m{number}x")):
@@ -46,9 +46,9 @@ def test_an_alert_comes_once_a_period(desk: Desk) -> None:
     assert evictions <= alerts <= evictions + 1
 
 
-def test_an_alert_replaces_neither_an_error_nor_a_heartbeat(desk: Desk) -> None:
+def test_an_alert_replaces_neither_an_error_nor_a_heartbeat(bench: Bench) -> None:
     script = iter([says("one"), calls("conversation_search", query="x", page=99), says("two")])
-    agent, processor = desk.wake(lambda shape: next(script), window=2048, warn_at=0.02)
+    agent, processor = bench.wake(lambda shape: next(script), window=2048, warn_at=0.02)
     run(agent, words(100))
     run(agent, "go")
     alerted = next(prompt for prompt in processor.prompts if "<alert>" in prompt)
@@ -57,61 +57,65 @@ def test_an_alert_replaces_neither_an_error_nor_a_heartbeat(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "   \n "])
-def test_an_empty_summary_gives_way_to_a_digest(desk: Desk, answer: str) -> None:
-    agent, _ = desk.wake(lambda shape: answer if isinstance(shape, Prose) else says("noted"))
+def test_an_empty_summary_gives_way_to_a_digest(bench: Bench, answer: str) -> None:
+    agent, _ = bench.wake(lambda shape: answer if isinstance(shape, Prose) else says("noted"))
     for number in range(20):
         run(agent, f"fact{number} " + words(90))
-    assert "fact" in desk.memory.summary()
-    assert "Person:" in desk.memory.summary()
+    assert "fact" in bench.memory.summary()
+    assert "Person:" in bench.memory.summary()
 
 
-def test_one_message_larger_than_the_window_is_shown_cut_and_kept_whole(desk: Desk) -> None:
-    agent, processor = desk.wake(lambda shape: "S." if isinstance(shape, Prose) else says("long"))
+def test_one_message_larger_than_the_window_is_shown_cut_and_kept_whole(bench: Bench) -> None:
+    agent, processor = bench.wake(lambda shape: "S." if isinstance(shape, Prose) else says("long"))
     text = words(20_000)
     run(agent, text)
     assert "characters cut here" in processor.prompts[0]
     assert "word0 " in processor.prompts[0]
     assert "word19999" in processor.prompts[0]
-    assert text in [spoken(record) for record in desk.memory.records()]
+    assert text in [spoken(record) for record in bench.memory.records()]
 
 
-def test_a_long_result_is_shown_cut(desk: Desk) -> None:
-    agent, processor = desk.wake([calls("conversation_search", query="zebra"), says("ok")], result_tokens=80)
+def test_a_long_result_is_shown_cut(bench: Bench) -> None:
+    agent, processor = bench.wake([calls("conversation_search", query="zebra"), says("ok")], result_tokens=80)
     for number in range(5):
-        event = desk.memory.open_turn(user(f"zebra {words(200, f'z{number}')}"))
-        desk.memory.close_turn(event.turn)
-    agent, processor = desk.wake([calls("conversation_search", query="zebra"), says("ok")], window=4096, result_tokens=80)
+        event = bench.memory.open_turn(user(f"zebra {words(200, f'z{number}')}"))
+        bench.memory.close_turn(event.turn)
+    agent, processor = bench.wake(
+        [calls("conversation_search", query="zebra"), says("ok")], window=4096, result_tokens=80
+    )
     run(agent, "look for zebra")
     assert "characters cut here" in processor.prompts[1]
 
 
-def test_a_smaller_window_still_loads_the_agent(desk: Desk) -> None:
-    agent, _ = desk.wake(lambda shape: "S." if isinstance(shape, Prose) else says("noted"), window=16_000)
-    desk.memory.put_block(Block("human", words(150), 2000), "user")
+def test_a_smaller_window_still_loads_the_agent(bench: Bench) -> None:
+    agent, _ = bench.wake(lambda shape: "S." if isinstance(shape, Prose) else says("noted"), window=16_000)
+    bench.memory.put_block(Block("human", words(150), 2000), "user")
     for number in range(60):
         run(agent, words(120, f"m{number}x"))
-    agent, processor = desk.wake(lambda shape: "S." if isinstance(shape, Prose) else says("noted"), window=1300)
+    agent, _ = bench.wake(
+        lambda shape: "S." if isinstance(shape, Prose) else says("noted"), window=1300
+    )
     assert run(agent, "hello")
-    assert desk.memory.blocks()[1].value == words(150)
+    assert bench.memory.blocks()[1].value == words(150)
 
 
-def test_a_window_too_small_names_the_smallest_that_works(desk: Desk) -> None:
+def test_a_window_too_small_names_the_smallest_that_works(bench: Bench) -> None:
     with pytest.raises(WindowTooSmall, match="the smallest that works is") as refusal:
-        desk.wake([], window=500)
+        bench.wake([], window=500)
     least = int(str(refusal.value).split("--window ")[1].split()[0])
-    desk.wake([], window=least)
+    bench.wake([], window=least)
     with pytest.raises(WindowTooSmall):
-        desk.wake([], window=least - 1)
+        bench.wake([], window=least - 1)
 
 
-def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(desk: Desk) -> None:
+def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(bench: Bench) -> None:
     search = calls("conversation_search", query="elephant")
     script = [*[search] * 12, says("done")]
     moves = iter(script)
     for number in range(10):
-        event = desk.memory.open_turn(user(f"elephant {words(120, f'z{number}')}"))
-        desk.memory.close_turn(event.turn)
-    agent, processor = desk.wake(
+        event = bench.memory.open_turn(user(f"elephant {words(120, f'z{number}')}"))
+        bench.memory.close_turn(event.turn)
+    agent, processor = bench.wake(
         lambda shape: "S." if isinstance(shape, Prose) else next(moves), window=1600, max_steps=14
     )
     run(agent, "please find the elephant")

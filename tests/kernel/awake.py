@@ -1,0 +1,56 @@
+"""Hands for the kernel's tests: a clock, a home that wakes agents on scripts, moves and turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+from localmem.kernel.agent import Agent
+from localmem.kernel.settings import Settings
+from localmem.memory.home import Home
+from localmem.records import Call, Event, EventKind, Item
+from localmem.testing import Move, ScriptedProcessor
+
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+class Bench:
+    """Wakes agents on scripts, all in one home."""
+
+    def __init__(self, home: Home, clock: Clock) -> None:
+        self.home, self.clock = home, clock
+        self.memory = home.create_agent("default")
+
+    def wake(
+        self, script: Iterable[Move] | Callable[..., Move], *, window: int = 2048, **settings: object
+    ) -> tuple[Agent, ScriptedProcessor]:
+        processor = ScriptedProcessor(script, window=window)
+        agent = Agent(self.memory, processor, Settings(**settings), clock=self.clock)  # type: ignore[arg-type]
+        return agent, processor
+
+
+def says(message: str, *, heartbeat: bool = False) -> Call:
+    return Call("", "send_message", {"message": message}, heartbeat)
+
+
+def calls(function: str, **arguments: object) -> Call:
+    return Call("", function, arguments)
+
+
+def user(text: str) -> Event:
+    return Event(EventKind.USER, text)
+
+
+def run(agent: Agent, text: str) -> list[Item]:
+    return list(agent.turn(user(text)))
