@@ -195,7 +195,10 @@ def _factor(probe: Sequence[Message], text: str) -> Layout:
             raise Unfactorable(
                 f"what it writes between {_a(first)} and {_a(second)} message depends on their place"
             )
-    return Layout({role: (open_[role], close[role]) for role in open_}, "tool" if with_tool else "user")
+    around = {role: (open_[role], close[role]) for role in open_}
+    if with_tool and around["tool"] == around["user"]:
+        raise Unfactorable("it writes results as if the person had said them")
+    return Layout(around, "tool" if with_tool else "user")
 
 
 def _checked(layout: Layout, talk: Sequence[Message], text: str) -> Layout:
