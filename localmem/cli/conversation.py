@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from localmem.cli import slash
 from localmem.cli.common import decoded, note, wrapped
-from localmem.cli.turns import Printer, play
+from localmem.cli.turns import Printer, nothing, on_ctrl_c, play
 from localmem.errors import LocalmemError
 from localmem.memory.memory import Memory
 from localmem.records import Event, EventKind, Item
@@ -31,7 +32,7 @@ class Conversation:
     def run(self) -> None:
         """Talk until the end of the input; exit code 1 where a piped message failed."""
         note(self._greeting())
-        try:
+        with self._terminal(), suppress(slash.Leave):
             self._resume()
             for line in self._lines():
                 self._idle.end()
@@ -39,11 +40,20 @@ class Conversation:
                 self._idle.begin()
                 if self._interactive:
                     click.echo()
-        except slash.Leave:
-            pass
         self._leave()
         if self._failed and not self._interactive:
             click.get_current_context().exit(1)
+
+    @contextmanager
+    def _terminal(self) -> Iterator[None]:
+        """Between prompts a terminal echoes nothing, and Ctrl-C does nothing outside a turn or a command."""
+        if not self._interactive:
+            yield
+            return
+        from localmem.cli.terminal import unechoed
+
+        with unechoed(), on_ctrl_c(nothing):
+            yield
 
     def _greeting(self) -> str:
         session = self._session
@@ -66,8 +76,7 @@ class Conversation:
         try:
             asked = slash.parse(line)
             if asked is not None:
-                for shown in slash.run(self._session, *asked):
-                    click.echo(wrapped(shown, sys.stdout))
+                self._command(*asked)
             else:
                 text = line[1:] if line.startswith("//") else line
                 self._play(self._session.agent.turn(Event(EventKind.USER, text)))
@@ -75,12 +84,19 @@ class Conversation:
             self._failed = True
             click.echo(f"localmem: {error}", err=True)
 
-    def _play(self, items: Iterator[Item]) -> None:
-        from localmem.cli.terminal import unechoed
+    def _command(self, name: str, rest: str) -> None:
+        try:
+            with on_ctrl_c(signal.default_int_handler):
+                for shown in slash.run(self._session, name, rest):
+                    click.echo(wrapped(shown, sys.stdout))
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+            note("interrupted")
 
-        with unechoed() if self._interactive else nullcontext():
-            show = Printer(quiet=self._quiet, verbose=self._verbose)
-            _, stopped = play(self._session.agent, items, show)
+    def _play(self, items: Iterator[Item]) -> None:
+        show = Printer(quiet=self._quiet, verbose=self._verbose)
+        _, stopped = play(self._session.agent, items, show)
         if stopped and not self._interactive:
             raise KeyboardInterrupt
         if stopped:

@@ -87,3 +87,11 @@ def run() -> None:
         what = "the disk is full: free some space and try again" if full else f"the system refused: {error}"
         click.echo(f"localmem: {what}", err=True)
         sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        click.echo(
+            f"localmem: this is a bug ({what}); nothing acknowledged is lost; --debug shows more", err=True
+        )
+        sys.exit(1)

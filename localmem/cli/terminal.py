@@ -89,7 +89,7 @@ def _keys() -> KeyBindings:
 
 @contextmanager
 def unechoed() -> Iterator[None]:
-    """Keep what is typed during a reply out of it: it waits, unseen, for the next prompt."""
+    """Keep what is typed between prompts out of what is shown: it waits, unseen, for the next prompt."""
     try:
         import termios
     except ImportError:  # Windows

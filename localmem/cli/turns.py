@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from types import FrameType
+from typing import cast
 
 import click
 from prompt_toolkit.utils import get_cwidth
@@ -25,8 +26,9 @@ def play(agent: Agent, items: Iterator[Item], show: Printer) -> tuple[Answer, bo
     The first Ctrl-C ends the turn and keeps what was said; a second one is a KeyboardInterrupt.
     """
     answer = Answer()
-    with interrupts(agent) as interrupted, show:
-        for item in items:
+    turn = cast("Generator[Item, None, None]", items)
+    with interrupts(agent) as interrupted, closing(turn), show:
+        for item in turn:
             answer.add(item)
             show(item)
     return answer, bool(interrupted)
@@ -43,9 +45,23 @@ def interrupts(agent: Agent) -> Iterator[list[int]]:
         came.append(number)
         agent.interrupt()
 
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
+    with on_ctrl_c(on_signal):
         yield came
+
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def nothing(number: int, frame: FrameType | None) -> None:
+    """Let a Ctrl-C pass that comes between two prompts."""
+
+
+@contextmanager
+def on_ctrl_c(handler: Handler) -> Iterator[None]:
+    """Let a handler have Ctrl-C for a while."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -6,13 +6,19 @@ Used as a program: python parrot.py ARGUMENTS OF localmem. PARROT_DELAY gives th
 from __future__ import annotations
 
 import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from localmem import runtime
 from localmem.processor.interface import Calls, Generation, Limits, Segment, Shape
 from localmem.records import Call
 from localmem.testing import ScriptedProcessor
+
+PARROT = Path(__file__)
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+"""Runs localmem on the parrot: `localmem("ask", "hello", input="", NAME="value of a variable")`."""
 
 MODEL = "smollm2-135m-instruct"
 
@@ -51,6 +57,8 @@ class Parrot(ScriptedProcessor):
                     return Call("", "archival_memory_insert", {"content": rest})
                 case "find":
                     return Call("", "conversation_search", {"query": rest})
+        if any(function.name == "nothing_to_remember" for function in shape.functions):
+            return Call("", "nothing_to_remember", {})
         if verb == "count":
             rest = " ".join(str(number) for number in range(1, int(rest.split()[-1]) + 1))
             return Call("", "send_message", {"message": rest})

@@ -1,0 +1,130 @@
+"""Agents, memory, paths and the doctor on the command line; what starts quickly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from parrot import Run
+
+
+def test_agents_come_and_go(localmem: Run, tmp_path: Path) -> None:
+    persona = tmp_path / "persona.txt"
+    persona.write_text("I am terse.\n")
+    made = localmem("agents", "create", "anna", "--persona", str(persona), "--model", "qwen3-8b")
+    assert made.returncode == 0
+    assert localmem("agents", "rename", "anna", "berta").returncode == 0
+    shown = json.loads(localmem("agents", "show", "berta", "--json").stdout)
+    assert shown["model"] == "qwen3-8b"
+    assert [block["value"] for block in shown["blocks"]] == ["I am terse.", ""]
+    assert "I am terse." in localmem("agents", "show", "berta").stdout
+    rows = json.loads(localmem("agents", "list", "--json").stdout)
+    assert [row["name"] for row in rows] == ["berta"]
+    refused = localmem("agents", "delete", "berta")
+    assert (refused.returncode, "say --yes" in refused.stderr) == (2, True)
+    assert localmem("agents", "delete", "berta", "--yes").returncode == 0
+    assert localmem("agents", "show", "berta").returncode == 2
+
+
+def test_an_agent_with_a_wrong_name_or_model_or_persona(localmem: Run, tmp_path: Path) -> None:
+    assert localmem("agents", "create", "an na").returncode == 2
+    assert localmem("agents", "create", "anna", "--model", "gpt-9").returncode == 2
+    latin = tmp_path / "latin"
+    latin.write_bytes(b"caf\xe9")
+    done = localmem("agents", "create", "anna", "--persona", str(latin))
+    assert done.returncode == 2
+    assert "is not UTF-8 (byte 0xe9 at position 3)" in done.stderr
+
+
+@pytest.mark.parametrize(("tier", "source"), [("recall", "user"), ("archival", "agent")])
+def test_memory_search_is_the_contract(localmem: Run, tier: str, source: str) -> None:
+    localmem("chat", input="archive the code of the door is 4711\n")
+    found = json.loads(localmem("memory", "search", "code door", "--tier", tier, "--json").stdout)
+    assert list(found) == ["total", "page", "pages", "hits"]
+    assert (found["page"], found["pages"]) == (1, 1)
+    assert found["total"] == len(found["hits"]) >= 1
+    hit = found["hits"][0]
+    assert list(hit) == ["id", "text", "created_at", "score", "source"]
+    assert "4711" in hit["text"]
+    assert hit["source"] == source
+    assert "T" in hit["created_at"]
+    beyond = json.loads(localmem("memory", "search", "code", "--tier", tier, "--page", "9", "--json").stdout)
+    assert beyond["hits"] == []
+    assert "4711" in localmem("memory", "search", "code door", "--tier", tier).stdout
+
+
+def test_memory_is_edited_in_three_ways(localmem: Run) -> None:
+    localmem("agents", "create", "default")
+    assert localmem("memory", "edit", "human", "--text", "Tom").returncode == 0
+    assert localmem("memory", "edit", "human", "--append", "likes tea").returncode == 0
+    done = localmem("memory", "edit", "human", EDITOR="sed -i s/tea/coffee/")
+    assert done.stderr.startswith("human: 16 of 2,000 characters")
+    assert "  Tom\n  likes coffee\n" in localmem("memory", "show").stdout
+
+
+def test_an_edit_that_cannot_be(localmem: Run) -> None:
+    localmem("agents", "create", "default")
+    unknown = localmem("memory", "edit", "humn", "--text", "x")
+    assert "the blocks are: persona, human" in unknown.stderr
+    over = localmem("memory", "edit", "human", "--text", "x" * 2001)
+    assert over.returncode == 1
+    assert "1 over its limit of 2000" in over.stderr
+    assert localmem("memory", "edit", "human", "--text", "a", "--append", "b").returncode == 2
+    assert localmem("memory", "edit", "nobody", EDITOR="true").returncode == 2
+
+
+def test_paths_name_everything_and_make_nothing(localmem: Run, tmp_path: Path) -> None:
+    places = json.loads(localmem("--home", str(tmp_path / "new"), "paths", "--json").stdout)
+    assert set(places) >= {"home", "store", "models", "index", "history", "user_models", "shipped_models"}
+    assert Path(places["grammars"]).is_dir()
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_doctor_says_what_is_missing(localmem: Run, tmp_path: Path) -> None:
+    done = localmem("--home", str(tmp_path / "new"), "doctor", "--json", LOCALMEM_MODEL="")
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert checks["llama.cpp"]["verdict"] == "ok"
+    assert checks["model"]["mend"] == "localmem models pull qwen2.5-coder-1.5b-instruct"
+    assert checks["embedder"]["verdict"] == "warn"
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_doctor_fails_where_no_chat_is_possible(localmem: Run, home: Path) -> None:
+    done = localmem("doctor")
+    assert done.returncode == 1
+    assert "fail  model" in done.stdout
+    assert "-> localmem models pull smollm2-135m-instruct" in done.stdout
+    (home / "models.toml").write_text("nonsense = 1\n")
+    assert "unknown key 'nonsense'" in localmem("doctor").stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_home_that_may_not_be_written(localmem: Run, home: Path) -> None:
+    home.chmod(0o500)
+    done = localmem("ask", "hello")
+    home.chmod(0o700)
+    assert done.returncode == 1
+    assert "cannot be used (Permission denied)" in done.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from localmem.cli.main import main\n"
+        "for name in ('', 'chat', 'ask', 'agents', 'memory', 'doctor', 'paths', 'models'):\n"
+        "    main.main([name, '--help'] if name else ['--help'], standalone_mode=False)\n"
+        "heavy = 'duckdb llama_cpp torch faiss numpy outlines llguidance prompt_toolkit'\n"
+        "print(sorted(set(heavy.split()) & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_command_and_option(localmem: Run) -> None:
+    assert localmem("talk").returncode == 2
+    assert localmem("ask", "hello", "--temperature", "9").returncode == 2
