@@ -92,9 +92,7 @@ def test_a_smaller_window_still_loads_the_agent(bench: Bench) -> None:
     bench.memory.put_block(Block("human", words(150), 2000), "user")
     for number in range(60):
         run(agent, words(120, f"m{number}x"))
-    agent, _ = bench.wake(
-        lambda shape: "S." if isinstance(shape, Prose) else says("noted"), window=1300
-    )
+    agent, _ = bench.wake(lambda shape: "S." if isinstance(shape, Prose) else says("noted"), window=1300)
     assert run(agent, "hello")
     assert bench.memory.blocks()[1].value == words(150)
 
