@@ -1,0 +1,130 @@
+"""Long runs of real models: varied inputs, and a conversation that outlives its window many times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from inputs import varied
+
+from localmem.functions.executor import bind
+from localmem.kernel.agent import Agent
+from localmem.memory.home import Home
+from localmem.processor.engine import LlamaProcessor
+from localmem.processor.interface import Limits, Segment, Shape
+from localmem.processor.registry import Registry
+from localmem.records import Call, Event, EventKind, Eviction, Result
+from localmem.runtime import Options, settings_of
+
+SMOL, QWEN = "smollm2-135m-instruct", "qwen2.5-coder-1.5b-instruct"
+
+
+class Watched(LlamaProcessor):
+    """A processor that checks, at every decode, the budget and that no content became a template token."""
+
+    checks = 0
+
+    def generate(self, prompt: list[Segment], shape: Shape, limits: Limits):  # type: ignore[no-untyped-def, override]
+        ids = [token for segment in prompt for token in segment.ids]
+        assert len(ids) + limits.tokens <= self.window
+        self.checks += 1
+        generation = super().generate(prompt, shape, limits)
+        assert generation._prompt == ids
+        return generation
+
+
+def wake(home: Home, name: str, path: Path, window: int) -> tuple[Agent, Watched]:
+    profile = Registry.load()[name]
+    processor = Watched(path, profile, window=window)
+    memory = home.create_agent("default")
+    return Agent(memory, processor, settings_of(profile, Options())), processor
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with Home.open(tmp_path / "home") as opened:
+        yield opened
+
+
+def no_template_token_from_content(processor: LlamaProcessor, text: str) -> None:
+    added = processor.tokenizer.added
+    event = processor.encode(Event(EventKind.USER, text))
+    delimiters = processor.encode(Event(EventKind.USER, ""))
+    assert sum(token in added for token in event.ids) == sum(token in added for token in delimiters.ids)
+    content = processor.tokenizer.content(text)
+    assert processor.tokenizer.bytes(content) == text.encode()
+
+
+def talk(agent: Agent, processor: Watched, inputs: list[str]) -> None:
+    functions = agent._policy.functions
+    for text in inputs:
+        no_template_token_from_content(processor, text)
+        made = [item for item in agent.turn(Event(EventKind.USER, text)) if isinstance(item, Call)]
+        assert made
+        for call in made:
+            function = next(f for f in functions if f.name == call.function)
+            labels = [block.label for block in agent.memory.blocks()]
+            bind(function, call.arguments, labels)
+            written = processor.tokenizer.bytes(call.ids).decode()
+            assert json.loads(written)["function"] == call.function
+    events = [r for r in agent.memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]
+    assert [event.text for event in events] == inputs
+
+
+@pytest.mark.model
+def test_twenty_varied_inputs(home: Home, smollm2: Path) -> None:
+    agent, processor = wake(home, SMOL, smollm2, 2048)
+    talk(agent, processor, varied(20))
+
+
+@pytest.mark.model
+@pytest.mark.large
+def test_two_hundred_varied_inputs(home: Home, smollm2: Path) -> None:
+    agent, processor = wake(home, SMOL, smollm2, 4096)
+    talk(agent, processor, varied(200))
+
+
+@pytest.mark.model
+@pytest.mark.large
+def test_sixty_varied_inputs_on_the_default_model(home: Home, qwen15: Path) -> None:
+    agent, processor = wake(home, QWEN, qwen15, 4096)
+    talk(agent, processor, varied(60, seed=1))
+
+
+def converse(home: Home, path: Path, turns: int) -> None:
+    agent, processor = wake(home, SMOL, path, 2048)
+    evictions = 0
+    said = ["My parrot is called Quicksilver and was born in Valparaiso."]
+    said += [f"Turn {n}: {varied(60, seed=3)[n % 60][:400]}" for n in range(1, turns)]
+    for text in said:
+        evictions += sum(isinstance(item, Eviction) for item in agent.turn(Event(EventKind.USER, text)))
+    assert evictions >= turns // 30
+    assert processor.checks >= turns
+    records = agent.memory.records()
+    assert [r.id for r in records] == sorted(r.id for r in records)
+    assert [r.text for r in records if isinstance(r, Event) and r.kind is EventKind.USER] == said
+    assert {r.call for r in records if isinstance(r, Result)} == {
+        r.id for r in records if isinstance(r, Call)
+    }
+    hits = agent.memory.search_recall("parrot Quicksilver").hits
+    assert hits[0].text == said[0]
+
+
+@pytest.mark.model
+def test_a_conversation_that_outlives_its_window(home: Home, smollm2: Path) -> None:
+    converse(home, smollm2, 40)
+
+
+@pytest.mark.model
+@pytest.mark.large
+def test_a_conversation_of_three_hundred_turns(home: Home, smollm2: Path) -> None:
+    converse(home, smollm2, 300)
+
+
+def test_the_inputs_are_varied_and_repeatable() -> None:
+    inputs = varied(200)
+    assert inputs == varied(200)
+    assert len(set(inputs)) > 190
+    assert max(len(text.encode()) for text in inputs) > 50_000
