@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from localmem.processor.dialect import Dialect
 from localmem.processor.grammar import Matcher
 from localmem.processor.interface import Calls, Completion, Limits, Prose, Shape
-from localmem.processor.llama import Llama
+from localmem.processor.llama import Llama, Stop
 from localmem.processor.sampling import Sampler
 from localmem.processor.tokens import Tokenizer
 from localmem.records import Call, Usage
@@ -40,7 +39,7 @@ class LlamaGeneration:
         self._llama, self._tokenizer, self._dialect = llama, tokenizer, dialect
         self._prompt, self._shape, self._limits = list(prompt), shape, limits
         self._matcher, self._model = matcher, model
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._ids: list[int] = []
         self._text = b""
         self._cut = False
@@ -95,11 +94,12 @@ class LlamaGeneration:
         return self._matcher is not None and self._matcher.finished
 
     def _evaluate(self, ids: Sequence[int]) -> bool:
-        """Evaluate ids in chunks; return False when cancelled in between."""
+        """Evaluate ids in chunks; return False when cancelled."""
         for start in range(0, len(ids), self._llama.chunk):
             if self._stop.is_set():
                 return False
-            self._llama.evaluate(ids[start : start + self._llama.chunk])
+            if not self._llama.evaluate(ids[start : start + self._llama.chunk], self._stop):
+                return False
             self._passes += 1
         return not self._stop.is_set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,28 @@ Logits = NDArray[np.float32]
 
 CHUNK_CPU = 64
 CHUNK_GPU = 512
-"""Prompt tokens in one decode: on a CPU small enough that a cancel waits for less than half a second."""
+"""Prompt tokens in one decode. On a CPU a stop takes effect inside it, on a GPU behind it."""
+
+
+ABORTED = 2
+"""What llama_decode returns when its abort callback said so."""
+
+
+class Stop:
+    """A flag that stops an evaluation in flight. Set from any thread; llama.cpp reads the byte itself."""
+
+    def __init__(self) -> None:
+        self._byte = ctypes.create_string_buffer(2)
+
+    @property
+    def address(self) -> int:
+        return ctypes.addressof(self._byte)
+
+    def set(self) -> None:
+        self._byte[0] = b"x"
+
+    def is_set(self) -> bool:
+        return self._byte[0] != b"\0"
 
 
 class Llama:
@@ -50,7 +72,8 @@ class Llama:
             )
         except (ValueError, AssertionError, OSError) as error:
             raise ModelBroken(
-                f"{path} cannot be loaded ({error}); check it with 'localmem models verify', or fetch it again"
+                f"{path} cannot be loaded ({error}); "
+                "check it with 'localmem models verify', or fetch it again"
             ) from error
         self.vocab = self.handle._model.vocab
         self.metadata: dict[str, str] = self.handle.metadata
@@ -59,6 +82,7 @@ class Llama:
             self._context = self.handle.ctx
             self._memory = llama_cpp.llama_get_memory(self._context)
             self._batch = llama_cpp.llama_batch_init(self.chunk, 0, 1)
+            self._stop, self._aborts = Stop(), _reads_a_byte(llama_cpp)
             self._vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
 
     @property
@@ -84,8 +108,14 @@ class Llama:
         self._lib.llama_memory_clear(self._memory, True)
         self.cached = []
 
-    def evaluate(self, ids: Sequence[int]) -> None:
-        """Evaluate at most `chunk` ids behind those cached; the logits of the last one can then be read."""
+    def evaluate(self, ids: Sequence[int], stop: Stop | None = None) -> bool:
+        """Evaluate at most `chunk` ids behind those cached; the logits of the last one can then be read.
+
+        Returns False when stopped: then nothing of them is cached.
+        """
+        self._stop = stop or Stop()  # kept here: llama.cpp reads it while it works
+        if self._aborts is not None:
+            self._lib.llama_set_abort_callback(self._context, self._aborts, self._stop.address)
         batch, start, count = self._batch, len(self.cached), len(ids)
         batch.n_tokens = count
         for index, token in enumerate(ids):
@@ -97,10 +127,13 @@ class Llama:
         status = self._lib.llama_decode(self._context, batch)
         if status != 0:
             self.keep(self.cached)
+            if status == ABORTED:
+                return False
             raise ModelBroken(
                 f"llama.cpp could not evaluate {count} tokens at position {start} (status {status})"
             )
         self.cached.extend(ids)
+        return True
 
     def logits(self) -> Logits:
         """Return a copy of the logits behind the last id evaluated, shape (vocabulary,)."""
@@ -112,6 +145,19 @@ class Llama:
         if hasattr(self, "_batch"):
             self._lib.llama_batch_free(self._batch)
         self.handle.close()
+
+
+def _reads_a_byte(llama_cpp: Any) -> Any:
+    """Return an abort callback for llama.cpp: true when the byte it is given is not NUL, which is strlen.
+
+    One in Python would need the interpreter's lock some hundred times a token. None where there is no strlen.
+    """
+    try:
+        strlen = ctypes.CDLL(None if os.name == "posix" else "msvcrt").strlen
+        address = ctypes.cast(strlen, ctypes.c_void_p).value
+        return llama_cpp.ggml_abort_callback(address) if address else None
+    except (OSError, AttributeError):
+        return None
 
 
 def _silence(llama_cpp: Any) -> None:
