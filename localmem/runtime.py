@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,8 +100,8 @@ def wake(memory: Memory, registry: Registry, profile: Profile, options: Options)
     return Agent(memory, load_processor(registry, profile, options), settings_of(profile, options))
 
 
-Prepare = Callable[["Registry", "Profile"], object]
-"""Called with the model that is about to be loaded: the place to fetch it, and to say so."""
+Loading = Callable[["Registry", "Profile"], AbstractContextManager[object]]
+"""Entered around the loading of a model: the place to fetch it first, and to say what is going on."""
 
 
 class Session:
@@ -109,8 +110,10 @@ class Session:
     Raises UnknownAgent, UnknownModel, ModelMissing, ModelBroken and WindowTooSmall.
     """
 
-    def __init__(self, home: Home, options: Options, prepare: Prepare = lambda registry, profile: None):
-        self.home, self.options, self._prepare = home, options, prepare
+    def __init__(
+        self, home: Home, options: Options, loading: Loading = lambda registry, profile: nullcontext()
+    ):
+        self.home, self.options, self._loading = home, options, loading
         self.memory = memory_of(home, options.agent)
         self.registry = registry_of(home.path)
         self.profile = choose_model(self.registry, options, self.memory)
@@ -129,13 +132,13 @@ class Session:
         _close(self.agent.processor)
 
     def _wake(self, profile: Profile) -> Agent:
-        self._prepare(self.registry, profile)
-        processor = load_processor(self.registry, profile, self.options)
-        try:
-            return Agent(self.memory, processor, settings_of(profile, self.options))
-        except BaseException:
-            _close(processor)
-            raise
+        with self._loading(self.registry, profile):
+            processor = load_processor(self.registry, profile, self.options)
+            try:
+                return Agent(self.memory, processor, settings_of(profile, self.options))
+            except BaseException:
+                _close(processor)
+                raise
 
 
 def _close(processor: Processor) -> None:

@@ -16,6 +16,7 @@ from localmem.cli.common import as_json, message, note, open_session, to_json, t
 @as_json
 def command(text: str, json_: bool, **asked: Any) -> None:
     """One turn: print the reply and leave. TEXT is read from standard input where it is "-"."""
+    from localmem.cli.idle import Idle
     from localmem.cli.turns import Printer, play
     from localmem.records import Event, EventKind, Usage
 
@@ -37,4 +38,6 @@ def command(text: str, json_: bool, **asked: Any) -> None:
             click.echo(to_json(shown))
         if stopped:
             raise KeyboardInterrupt
-        agent.memory.settle()
+        idle = Idle(agent.memory)
+        idle.begin()
+        idle.finish()

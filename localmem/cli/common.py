@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -75,23 +75,23 @@ def open_session(asked: dict[str, Any], *, announce: bool = False) -> Iterator[S
 
     with open_home() as home:
         status = Status(announce)
-        try:
-            session = Session(home, Options(**asked), lambda models, profile: ready(models, profile, status))
-        finally:
-            status.clear()
-        try:
+        session = Session(home, Options(**asked), lambda models, profile: loading(models, profile, status))
+        with closing(session):
             yield session
-        finally:
-            session.close()
 
 
-def ready(registry: Registry, profile: Profile, status: Status) -> None:
-    """Fetch a model that is not here, if it has sources, and show that it is being loaded."""
+@contextmanager
+def loading(registry: Registry, profile: Profile, status: Status) -> Iterator[None]:
+    """Fetch a model that is not here, if it has sources, and show that it is being loaded meanwhile."""
     if registry.locate(profile) is None and profile.sources:
         chosen = ", the default model," if profile.name == registry.default else ""
         click.echo(f"{profile.name}{chosen} is not on this machine yet: fetching it, once", err=True)
         fetch_model(home_folder(), profile)
     status.show(f"loading {Path(profile.name).name} ...")
+    try:
+        yield
+    finally:
+        status.clear()
 
 
 class Status:

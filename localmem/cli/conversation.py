@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,9 +12,9 @@ import click
 
 from localmem.cli import slash
 from localmem.cli.common import decoded, note, wrapped
+from localmem.cli.idle import Idle
 from localmem.cli.turns import Printer, nothing, on_ctrl_c, play
 from localmem.errors import LocalmemError
-from localmem.memory.memory import Memory
 from localmem.records import Event, EventKind, Item
 from localmem.runtime import Session
 
@@ -35,12 +34,10 @@ class Conversation:
         with self._terminal(), suppress(slash.Leave):
             self._resume()
             for line in self._lines():
-                self._idle.end()
+                self._idle.finish()
                 self._take(line)
-                self._idle.begin()
-                if self._interactive:
-                    click.echo()
-        self._leave()
+        self._idle.begin()
+        self._idle.finish()
         if self._failed and not self._interactive:
             click.get_current_context().exit(1)
 
@@ -67,7 +64,12 @@ class Conversation:
             return
         from localmem.cli.terminal import Prompt
 
-        yield from Prompt(self._session.home.path, self._status)
+        prompt = Prompt(self._session.home.path)
+        self._idle.begin()
+        while (line := prompt.ask(self._status())) is not None:
+            yield line
+            self._idle.begin()
+            click.echo()
 
     def _take(self, line: str) -> None:
         """Do what one line asks for."""
@@ -112,55 +114,11 @@ class Conversation:
         except LocalmemError as error:
             click.echo(f"localmem: {error}", err=True)
 
-    def _leave(self) -> None:
-        """Give waiting passages their vectors, and say so when it takes long."""
-        self._idle.begin()
-        if not self._idle.end(1.0):
-            note("indexing new passages ...")
-            self._idle.end()
-
-    def _status(self, columns: int) -> str:
-        """Return the status line, with the model's name where there is room for it."""
+    def _status(self) -> tuple[str, ...]:
+        """Return the status line in shorter and shorter forms, for terminals of any width."""
         session, report = self._session, self._session.agent.report()
         blocks = session.memory.blocks()
         core = sum(len(block.value) for block in blocks) / max(1, sum(block.limit for block in blocks))
         use = f"{report.used:,}/{report.window:,} tokens · core {core:.0%}"
         who, model = session.memory.name, Path(session.profile.name).name
-        for line in (f" {who} · {model} · {use}", f" {who} · {use}"):
-            if len(line) <= columns:
-                return line
-        return f" {use}"[:columns]
-
-
-class Idle:
-    """Indexes new passages in the background while the person reads and types."""
-
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
-
-    def begin(self) -> None:
-        """Start, unless it is under way."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="idle")
-            self._thread.start()
-
-    def end(self, seconds: float | None = None) -> bool:
-        """Wait until it is done, at most so long; return whether it is. What went wrong is said once."""
-        if self._thread is None:
-            return True
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            return False
-        self._thread = None
-        if self._error is not None:
-            note(f"new passages are found by their words only: {self._error}")
-            self._error = None
-        return True
-
-    def _work(self) -> None:
-        try:
-            self._memory.settle()
-        except Exception as error:
-            self._error = error
+        return f" {who} · {model} · {use}", f" {who} · {use}", f" {use}"

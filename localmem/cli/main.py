@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -62,8 +63,9 @@ def main(ctx: click.Context, home: Path | None, debug: bool) -> None:
 
 
 def run() -> None:
-    """Run the command line; turn localmem's errors into one line on standard error and their exit code."""
-    debug = "--debug" in sys.argv
+    """Run the command line; turn errors into one line on standard error and their exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a reply may hold what this terminal cannot show
     try:
         sys.exit(main.main(prog_name="localmem", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -75,23 +77,19 @@ def run() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except LocalmemError as error:
-        if debug:
-            raise
-        click.echo(f"localmem: {error}", err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if debug:
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full: free some space and try again" if full else f"the system refused: {error}"
-        click.echo(f"localmem: {what}", err=True)
-        sys.exit(1)
     except Exception as error:
-        if debug:
+        if "--debug" in sys.argv:
             raise
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        click.echo(
-            f"localmem: this is a bug ({what}); nothing acknowledged is lost; --debug shows more", err=True
-        )
-        sys.exit(1)
+        click.echo(f"localmem: {_explained(error)}", err=True)
+        sys.exit(error.exit_code if isinstance(error, LocalmemError) else 1)
+
+
+def _explained(error: Exception) -> str:
+    """Return what happened, on one line."""
+    line = " ".join(str(error).split())
+    if isinstance(error, LocalmemError):
+        return line
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return "the disk is full: free some space and try again" if full else f"the system refused: {line}"
+    return f"this is a bug ({type(error).__name__}: {line[:200]}); nothing acknowledged is lost; --debug shows more"

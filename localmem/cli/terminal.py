@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
-from prompt_toolkit.formatted_text import ANSI, AnyFormattedText
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.styles import Style
@@ -21,10 +20,10 @@ HISTORY = "history"
 
 
 class Prompt:
-    """Reads messages from a terminal. `status` makes the line at the bottom for a number of columns."""
+    """Reads messages from a terminal."""
 
-    def __init__(self, home: Path, status: Callable[[int], str]) -> None:
-        self._status = status
+    def __init__(self, home: Path) -> None:
+        self._status: Sequence[str] = ("",)
         self._session: PromptSession[str] = PromptSession(
             history=_History(home / HISTORY),
             multiline=True,
@@ -36,19 +35,21 @@ class Prompt:
             complete_while_typing=False,
         )
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield what is entered, until Ctrl-D."""
+    def ask(self, status: Sequence[str]) -> str | None:
+        """Return what is entered, None for Ctrl-D. At the bottom stands the first `status` that has room."""
+        self._status = status
         while True:
             try:
-                yield self._session.prompt([("bold", "> ")])
+                return self._session.prompt([("bold", "> ")])
             except KeyboardInterrupt:
                 if not self._session.default_buffer.text:
                     note("Ctrl-D or /exit leaves")
             except EOFError:
-                return
+                return None
 
-    def _toolbar(self) -> AnyFormattedText:
-        return ANSI(self._status(get_app().output.get_size().columns))
+    def _toolbar(self) -> str:
+        columns = get_app().output.get_size().columns
+        return next((line for line in self._status if len(line) < columns), self._status[-1])
 
 
 class _History(FileHistory):

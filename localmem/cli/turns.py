@@ -80,7 +80,7 @@ class Printer:
         self._call: Call | None = None
 
     def __enter__(self) -> Printer:
-        self._status.show("...")
+        self._status.show("thinking ...")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,7 +103,7 @@ class Printer:
                 self._operation(text)
             case Event():
                 pass
-        self._status.show("...")
+        self._status.show("thinking ...")
 
     def _say(self, text: str) -> None:
         if self._reply:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
+import signal
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -128,6 +133,14 @@ def test_a_second_process_is_told_who_has_the_home(localmem: Run, environment: d
     assert f"in use by process {first.pid} (parrot.py chat)" in done.stderr
 
 
+def test_a_home_that_cannot_be_made(localmem: Run) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc here")
+    done = localmem("--home", "/proc/localmem", "ask", "hello")
+    assert done.returncode == 1
+    assert done.stderr.startswith("localmem: home /proc/localmem cannot be used")
+
+
 def test_a_home_that_is_a_file(localmem: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = localmem("--home", str(tmp_path / "file"), "ask", "hello")
@@ -168,3 +181,67 @@ def test_a_turn_that_a_kill_left_open_is_answered_first(localmem: Run) -> None:
     assert json.loads(done.stdout)["reply"] == "You said: hello"
     shown = json.loads(localmem("memory", "show", "--json").stdout)
     assert [block["value"] for block in shown["blocks"]] == ["", "tea is green"]
+
+
+def test_ctrl_c_keeps_what_was_said(environment: dict[str, str]) -> None:
+    command = [sys.executable, str(PARROT), "ask", "count to 900"]
+    process = subprocess.Popen(
+        command,
+        env=environment | {"PARROT_DELAY": "0.02"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    shown = process.stdout.read(10)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate()
+    assert (process.returncode, errors.strip()) == (130, "interrupted")
+    done = subprocess.run(
+        [sys.executable, str(PARROT), "memory", "search", "count", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["total"] == 1
+    assert shown == "1 2 3 4 5 "
+    assert "900" not in rest
+
+
+def test_a_model_that_is_not_here_is_fetched(localmem: Run, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF" * 1000)
+    digest = hashlib.sha256(b"GGUF" * 1000).hexdigest()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/tiny.gguf"
+    entry = f'file = "t.gguf"\nbytes = 4000\nsha256 = "{digest}"\nsources = [{{ url = "{address}" }}]\n'
+    (home / "models.toml").write_text(f'[models."tiny"]\n{entry}')
+    done = localmem("ask", "hello", "--model", "tiny")
+    server.shutdown()
+    server.server_close()
+    assert (done.returncode, done.stdout) == (0, "You said: hello\n")
+    assert "tiny is not on this machine yet" in done.stderr
+    assert address in done.stderr
+    assert (home / "models" / "t.gguf").exists()
+
+
+def test_a_model_that_is_not_here_and_has_no_source(home: Path, environment: dict[str, str]) -> None:
+    (home / "models.toml").write_text('[models."tiny"]\nfile = "t.gguf"\n')
+    command = [
+        sys.executable,
+        "-c",
+        "from localmem.cli.main import run; run()",
+        "ask",
+        "hi",
+        "--model",
+        "tiny",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("localmem: tiny is not on this machine: ")
+
+
+def test_a_terminal_that_cannot_show_a_letter(localmem: Run) -> None:
+    done = localmem("ask", "tea ☕", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stdout) == (0, "You said: tea ?\n")
