@@ -73,12 +73,13 @@ class LlamaGeneration:
             self._seconds = time.perf_counter() - started
 
     def _run(self) -> Iterator[None]:
-        """Generate; pauses after every token that was chosen."""
+        """Generate; pauses after what is forced at the beginning, and after every token that was chosen."""
         sampler = Sampler(self._limits.sampling)
         ids = self._prompt + self._force()
         self._reused = self._llama.keep(ids[:-1])
         pending = ids[self._reused :]
-        self._done = self._finished()
+        self._done = self._finished() and not self._stop.is_set()
+        yield
         while not self._done and self._evaluate(pending):
             token = self._choose(sampler)
             self._done = self._tokenizer.ends(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from localmem.processor import dialect as dialects
@@ -26,6 +27,9 @@ from localmem.processor.registry import Profile
 from localmem.processor.tokens import Tokenizer
 from localmem.records import Call, Event, EventKind, Result
 
+IDENTIFYING_BYTES = 32 << 20
+"""Header and vocabulary of the largest models, and some of the weights."""
+
 
 class LlamaProcessor:
     """A Processor over llama.cpp. One thread generates at a time; a generation is cancelled from any.
@@ -42,13 +46,14 @@ class LlamaProcessor:
         window: int | None = None,
         grammar: bool = True,
         gpu_layers: int | None = None,
+        threads: int | None = None,
     ) -> None:
         self.profile = profile
-        self.model = profile.sha256 or f"{path.name}:{path.stat().st_size}"
         self._window = window or profile.window
         self._grammar = grammar
         self.dialect = dialects.load(profile.dialect)
-        self.llama = Llama(path, window=self._window, gpu_layers=gpu_layers)
+        self.llama = Llama(path, window=self._window, gpu_layers=gpu_layers, threads=threads)
+        self.model = profile.sha256 or identity(path)
         self.tokenizer = Tokenizer(self.llama.vocab)
         self.layout = model_layout(self.llama, self.tokenizer, self.dialect)
         self._delimiters = {
@@ -138,3 +143,13 @@ def event_text(event: Event) -> str:
     kind = "" if event.kind is EventKind.USER else f"[{event.kind.value}] "
     note = f"[{event.note}] " if event.note else ""
     return f"{kind}{note}{event.text}"
+
+
+def identity(path: Path) -> str:
+    """Return what tells a model file without a known sha256 from others, at once: its size and beginning.
+
+    The beginning holds the vocabulary, which is what the token ids kept with a call depend on.
+    """
+    with path.open("rb") as file:
+        head = file.read(IDENTIFYING_BYTES)
+    return sha256(b"%d:%s" % (path.stat().st_size, head)).hexdigest()
