@@ -16,7 +16,7 @@ from localmem.functions import executor
 from localmem.functions.schema import Function, Parameter
 from localmem.functions.standard import SETS, function_set
 from localmem.processor import dialect as dialects
-from localmem.processor.interface import Calls
+from localmem.processor.interface import Calls, Verdict
 from localmem.records import Call
 
 DIALECTS = ("json", "hermes")
@@ -186,6 +186,22 @@ def test_what_is_asked_for_may_not_be_left_out(name: str) -> None:
     assert not lets_through(dialect.lark(shape(heartbeat=True)), dialect.write(call, heartbeat=False))
     lengthy = dialect.write(replace(call, thought="x" * 61), heartbeat=False)
     assert not lets_through(dialect.lark(shape(thought=60)), lengthy)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_verdict_leads_to_its_functions(name: str) -> None:
+    answers = {function.name: "yes" for function in everything()} | {"nothing_to_remember": "no"}
+    dialect, within = dialects.load(name), shape(verdict=Verdict("a fact", answers), thought=60)
+    lark, nothing = dialect.lark(within), f'"{dialect.function}": "nothing_to_remember", "arguments": {{}}}}'
+
+    def allowed(fields: str) -> bool:
+        return lets_through(lark, dialect.before + fields + dialect.after)
+
+    assert allowed('{"a fact": "no", ' + nothing)
+    assert not allowed('{"a fact": "yes", ' + nothing)
+    assert not allowed('{"a fact": "maybe", ' + nothing)
+    assert not allowed("{" + nothing)
+    assert not allowed('{"thought": "x", "a fact": "no", ' + nothing)
 
 
 @pytest.mark.parametrize("name", DIALECTS)
