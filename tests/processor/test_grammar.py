@@ -18,6 +18,7 @@ from localmem.functions.standard import SETS, function_set
 from localmem.processor import dialect as dialects
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Call
+from localmem.resources import grammars
 
 DIALECTS = ("json", "hermes")
 LABELS = ("human", "persona", "projekt ąß", 'say "hi"')
@@ -329,3 +330,13 @@ def test_a_summary_is_bounded_in_characters() -> None:
     assert lets_through(dialects.summary_grammar(100), "ż" * 100)
     assert lets_through(dialects.summary_grammar(1), "x")
     assert not lets_through(dialects.summary_grammar(100), [*b"x", END, *b"x"])
+
+
+# ---- the documentation
+
+
+def test_the_snippet_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (grammars() / "README.md").read_text("utf-8")
+    snippet = readme.split("```python\n")[1].split("```")[0]
+    exec(snippet, {"__name__": "snippet"})
+    assert capsys.readouterr().out.split() == ["True", "False"]
