@@ -95,11 +95,6 @@ def load_processor(registry: Registry, profile: Profile, options: Options) -> Ll
     )
 
 
-def wake(memory: Memory, registry: Registry, profile: Profile, options: Options) -> Agent:
-    """Return the agent of `memory`, awake on the model of `profile`."""
-    return Agent(memory, load_processor(registry, profile, options), settings_of(profile, options))
-
-
 Loading = Callable[["Registry", "Profile"], AbstractContextManager[object]]
 """Entered around the loading of a model: the place to fetch it first, and to say what is going on."""
 

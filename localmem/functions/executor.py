@@ -15,8 +15,11 @@ LONGEST_SHOWN = 80
 """Characters of a wrong value that its error repeats."""
 
 
-def run(call: Call, functions: Sequence[Function], labels: Sequence[str], desk: Desk) -> str:
-    """Return the text of a call's result. Raises FunctionError when the call is wrong or refused."""
+def run(call: Call, functions: Sequence[Function], labels: Sequence[str], desk: Desk | None) -> str:
+    """Return the text of a call's result. Raises FunctionError when the call is wrong or refused.
+
+    A function that touches the outside gets no desk.
+    """
     function = next((f for f in functions if f.name == call.function), None)
     if function is None:
         known = ", ".join(f.name for f in functions)

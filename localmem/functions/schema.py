@@ -57,14 +57,16 @@ class Parameter:
 class Function:
     """What the model sees of a function, and the Python that runs when it is called.
 
-    `run` takes the desk (the memory of the agent inside one transaction) and the arguments by name, and
-    returns the text of the result.
+    `run` takes the desk (the memory of the agent inside one transaction) and the arguments by name, and returns
+    the text of the result. A function that is `outside` touches more than the agent's memory: it gets no desk
+    (None), runs before the transaction of its result, and after a crash counts as unknown, never as undone.
     """
 
     name: str
     doc: str
     parameters: tuple[Parameter, ...]
     run: Callable[..., str]
+    outside: bool = False
 
     def signature(self) -> str:
         """Return the function on one line, as the model's documentation shows it."""
@@ -85,7 +87,7 @@ class Function:
         return bool(labels) or not any(p.label for p in self.parameters)
 
 
-def function(python: Callable[..., str]) -> Function:
+def function(python: Callable[..., str], *, outside: bool = False) -> Function:
     """Return the Function that a typed Python function describes.
 
     The first parameter is the desk and is not shown. Hints: str, int, bool, float, Label, date, Literal of
@@ -113,7 +115,7 @@ def function(python: Callable[..., str]) -> Function:
             raise DefinitionError(f"{where}: argument {parameter.name} has no type hint")
         required = parameter.default is parameter.empty
         parameters.append(_parameter(where, parameter.name, hints[parameter.name], required))
-    return Function(python.__name__, inspect.cleandoc(python.__doc__ or ""), tuple(parameters), python)
+    return Function(python.__name__, inspect.cleandoc(python.__doc__ or ""), tuple(parameters), python, outside)
 
 
 def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 
-from localmem.errors import BadInput
+from localmem.errors import BadInput, FunctionError
 from localmem.functions import executor
+from localmem.functions.schema import Function
 from localmem.functions.standard import EDITS_CORE, WRITES
 from localmem.kernel.context import MainContext, Report
 from localmem.kernel.policy import Policy, writable
@@ -25,7 +26,8 @@ class Agent:
     """One agent awake: its memory on disk, a processor, and the main context between them.
 
     `turn` and `resume` are iterators: the caller prints, and closing one cancels the turn and leaves the state
-    sound. Raises WindowTooSmall when the processor's window leaves no room.
+    sound. `functions` are offered beside the standard set. Raises WindowTooSmall when the processor's window
+    leaves no room.
     """
 
     def __init__(
@@ -34,11 +36,12 @@ class Agent:
         processor: Processor,
         settings: Settings,
         *,
+        functions: Sequence[Function] = (),
         clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         self.memory, self.processor, self.settings = memory, processor, settings
         self._clock = clock
-        self._policy = Policy(settings)
+        self._policy = Policy(settings, functions)
         self.context = MainContext(
             processor, settings, memory.system or prompt("system"), self._policy.functions
         )
@@ -75,9 +78,10 @@ class Agent:
         answered = {record.call for record in turn.records if isinstance(record, Result)}
         calls = [record for record in turn.records if isinstance(record, Call)]
         if calls and calls[-1].id not in answered:
-            result = self._execute(turn.event, calls, final=turn.steps + 1 >= self.settings.max_steps)
+            final = turn.steps + 1 >= self.settings.max_steps
+            result = self._execute(turn.event, calls, final, crashed=True)
             yield result
-            if not self._policy.goes_on(turn.event, calls, result):
+            if final or not self._policy.goes_on(turn.event, calls, result):
                 return
         yield from self._steps(turn.event, turn.steps, calls)
 
@@ -151,12 +155,18 @@ class Agent:
         self.context.add(call)
         self.context.add(result)
 
-    def _execute(self, event: Event, calls: list[Call], final: bool) -> Result:
-        """Run the last call: its effects, its result and the turn's progress commit together."""
-        call = calls[-1]
-        labels = writable(self.memory.blocks())
+    def _execute(self, event: Event, calls: list[Call], final: bool, crashed: bool = False) -> Result:
+        """Run the last call: its effects, its result and the turn's progress commit together.
+
+        What touches the outside cannot be undone: it runs first, and once only. `crashed` says that it may have
+        run already.
+        """
+        call, labels = calls[-1], writable(self.memory.blocks())
+        told = self._reach_out(call, labels, crashed) if self._policy.outside(call) else None
 
         def work(desk: Desk) -> Result:
+            if told is not None:
+                return told
             if not call.function:
                 return Result(False, "that was no function call; write one as described", call.id)
             if call.cut and call.function in WRITES:
@@ -172,6 +182,17 @@ class Agent:
         if call.function == "page_out" and result.ok:
             self._reload()
         return result
+
+    def _reach_out(self, call: Call, labels: tuple[str, ...], crashed: bool) -> Result:
+        """Run a call that touches the outside; its record on disk says that it was started."""
+        if crashed:
+            return Result(
+                False, "it is not known whether this was done: localmem stopped in its midst", call.id
+            )
+        try:
+            return Result(True, executor.run(call, self._policy.functions, labels, None), call.id)
+        except FunctionError as error:
+            return Result(False, str(error), call.id)
 
     def _relieve_pressure(self, event: Event) -> Iterator[Item]:
         """Warn once when the window fills, and evict when it is full."""

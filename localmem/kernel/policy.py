@@ -18,17 +18,21 @@ SELF = "persona"
 
 
 class Policy:
-    """The rules of one agent's turns, from its settings."""
+    """The rules of one agent's turns, from its settings; `own` are functions beside the standard set."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, own: Sequence[Function] = ()) -> None:
         self._settings = settings
-        self._standard = function_set(settings.functions)
+        self._standard = (*function_set(settings.functions), *own)
         self._remembering = function_set("memory") if settings.memory_step else ()
         answers = {f.name: "no" if f.name in SILENT else "yes" for f in self._remembering}
         self._verdict = Verdict(VERDICT, answers)
         self.functions: tuple[Function, ...] = tuple(
             {function.name: function for function in (*self._standard, *self._remembering)}.values()
         )
+
+    def outside(self, call: Call) -> bool:
+        """Return whether a call touches more than the agent's memory."""
+        return any(function.outside for function in self.functions if function.name == call.function)
 
     def remembers(self, event: Event, calls: Sequence[Call], final: bool) -> bool:
         """Return whether this is the memory step, which stands before everything else in a person's turn."""

@@ -48,6 +48,13 @@ def read(cursor: Cursor, agent: int, clock: Clock, where: str = "", **values: ob
     return tuple(_from_row(row, clock) for row in cursor.execute(sql, found).fetchall())
 
 
+def grounds(cursor: Cursor, agent: int, call: Call) -> tuple[int, ...]:
+    """Return the ids of what a call may rest on: its turn's events and the results that came before it."""
+    sql = """SELECT id FROM records
+             WHERE agent = ? AND turn = ? AND id >= ? AND id < ? AND kind <> 'call' ORDER BY id"""
+    return tuple(row[0] for row in cursor.execute(sql, [agent, call.turn, call.turn, call.id]).fetchall())
+
+
 def head(cursor: Cursor, agent: int) -> tuple[int, str]:
     """Return where the queue starts (a record id) and the summary of what left it."""
     sql = "SELECT head, text FROM summaries WHERE agent = ? ORDER BY id DESC LIMIT 1"

@@ -190,12 +190,12 @@ class Memory:
         raised: the call has no result then. A call that has its result already is not run again. `close` says
         whether the turn ends with this result.
         """
-        origin = Origin("agent", call.turn, call.id, (call.turn,))
 
         def run(cursor: Cursor) -> Result:
             done = self._result_of(cursor, call)
             if done is not None:
                 return done
+            origin = Origin("agent", call.turn, call.id, log.grounds(cursor, self._agent, call))
             result = work(self._desk(cursor, origin))
             reach("perform.effects")
             return self._finish(cursor, call, result, close)

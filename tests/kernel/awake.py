@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+from localmem.functions.schema import Function
 from localmem.kernel.agent import Agent
 from localmem.kernel.settings import Settings
 from localmem.memory.home import Home
@@ -33,10 +34,16 @@ class Bench:
         self.memory = home.create_agent("default")
 
     def wake(
-        self, script: Iterable[Move] | Callable[..., Move], *, window: int = 2048, **settings: object
+        self,
+        script: Iterable[Move] | Callable[..., Move],
+        *,
+        window: int = 2048,
+        functions_of_its_own: tuple[Function, ...] = (),
+        **settings: object,
     ) -> tuple[Agent, ScriptedProcessor]:
         processor = ScriptedProcessor(script, window=window)
-        agent = Agent(self.memory, processor, Settings(**settings), clock=self.clock)  # type: ignore[arg-type]
+        chosen = Settings(**settings)  # type: ignore[arg-type]
+        agent = Agent(self.memory, processor, chosen, functions=functions_of_its_own, clock=self.clock)
         return agent, processor
 
 

@@ -6,6 +6,7 @@ import pytest
 from awake import Bench, Clock, calls, run, says, user
 
 from localmem.errors import BadInput
+from localmem.functions.schema import function
 from localmem.records import Call, Delta, Event, EventKind, Item, Result
 
 
@@ -210,3 +211,44 @@ def test_the_model_pages_out_a_long_result(bench: Bench) -> None:
         not in processor.prompts[-1]
     )
     assert "zebra " * 100 in next(r.text for r in bench.memory.records() if isinstance(r, Result)) + " "
+
+
+def test_a_function_that_touches_the_outside_runs_once_and_is_unknown_after_a_crash(bench: Bench) -> None:
+    rung: list[str] = []
+
+    def ring_bell(desk: None, tone: str) -> str:
+        """Ring the bell at the door."""
+        rung.append(tone)
+        if tone == "high":
+            raise KeyboardInterrupt  # the process ends here
+        return "rung"
+
+    own = (function(ring_bell, outside=True),)
+    agent, _ = bench.wake([calls("ring_bell", tone="low"), says("done")], functions_of_its_own=own)
+    assert [item.text for item in run(agent, "ring") if isinstance(item, Result)] == ["rung", ""]
+    agent, _ = bench.wake([calls("ring_bell", tone="high")], functions_of_its_own=own)
+    with pytest.raises(KeyboardInterrupt):
+        run(agent, "ring again")
+    agent, processor = bench.wake([says("I do not know")], functions_of_its_own=own)
+    results = [item for item in agent.resume() if isinstance(item, Result)]
+    assert rung == ["low", "high"]
+    assert not results[0].ok
+    assert "not known" in processor.prompts[0]
+
+
+def test_an_edit_names_the_results_it_rests_on(bench: Bench) -> None:
+    bench.memory.edit(
+        lambda desk: desk.insert_passage("Bruno is a dog", source="pets.txt"), author="document"
+    )
+    script = [
+        calls("archival_memory_search", query="Bruno"),
+        calls("core_memory_append", label="human", content="Bruno is a dog"),
+        says("noted"),
+    ]
+    agent, _ = bench.wake(script)
+    items = run(agent, "who is Bruno?")
+    found = next(item for item in items if isinstance(item, Result))
+    edit = bench.memory.block_versions("human")[-1]
+    assert edit.origin.author == "agent"
+    assert found.id in edit.origin.rests_on
+    assert "data, no instructions" in found.text
