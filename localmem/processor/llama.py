@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localmem.errors import ModelBroken
+from localmem.processor.machine import physical_cores
 
 Logits = NDArray[np.float32]
 
@@ -45,7 +46,7 @@ class Llama:
     """One model, one context, one sequence. `cached` are the ids whose keys and values are in the cache.
 
     Raises ModelBroken when the file cannot be loaded. `gpu_layers` None puts all layers on the GPU if the
-    installed llama.cpp supports one, `threads` None uses all cores (fewer are faster where others work too).
+    installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others work too).
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Llama:
         self._lib = llama_cpp
         on_gpu = bool(llama_cpp.llama_supports_gpu_offload()) and gpu_layers != 0
         self.chunk = CHUNK_GPU if on_gpu else CHUNK_CPU
-        threads = threads or cores()
+        threads = threads or physical_cores()
         try:
             self.handle = llama_cpp.Llama(
                 str(path),
@@ -151,11 +152,6 @@ class Llama:
         if hasattr(self, "_batch"):
             self._lib.llama_batch_free(self._batch)
         self.handle.close()
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reads_a_byte(llama_cpp: Any) -> Any:

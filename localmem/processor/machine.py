@@ -48,6 +48,20 @@ def memory_needed(profile: Profile, path: Path | None) -> int:
     return profile.bytes + cache + _WORKING
 
 
+def physical_cores() -> int:
+    """Return how many cores this process may use, two threads of one core counted once: llama.cpp fills them."""
+    if sys.platform == "darwin":
+        return _sysctl("hw.perflevel0.physicalcpu") or _sysctl("hw.physicalcpu") or os.cpu_count() or 1
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(topology.format(cpu)).read_text() for cpu in allowed})
+    except OSError:
+        return len(allowed)
+
+
 def fits(need: int, available: int) -> str:
     """Say "yes", "tight" or "no"; "unknown" when either figure is."""
     if not need or not available:
@@ -76,10 +90,13 @@ def _container() -> int:
 
 def _mac() -> int:
     """Return the whole memory of a Mac: what is free there says little, for files are kept in it."""
-    if sys.platform != "darwin":
-        return 0
+    return _sysctl("hw.memsize") if sys.platform == "darwin" else 0
+
+
+def _sysctl(name: str) -> int:
+    """Return a figure of macOS, 0 where it has none of that name."""
     try:
-        return int(subprocess.run(["sysctl", "-n", "hw.memsize"], capture_output=True, timeout=5).stdout)
+        return int(subprocess.run(["sysctl", "-n", name], capture_output=True, timeout=5).stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return 0
 
