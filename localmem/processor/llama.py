@@ -46,7 +46,8 @@ class Llama:
     """One model, one context, one sequence. `cached` are the ids whose keys and values are in the cache.
 
     Raises ModelBroken when the file cannot be loaded. `gpu_layers` None puts all layers on the GPU if the
-    installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others work too).
+    installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others
+    work too).
     """
 
     def __init__(
