@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from localmem.kernel.agent import Agent, prompt
+from localmem.memory.core import DEFAULT_BLOCKS
 from localmem.memory.home import Home, default_home
 from localmem.processor.engine import LlamaProcessor
 from localmem.records import Block, Event, EventKind
@@ -91,7 +92,7 @@ LOGIN = "The person is back after 2 days. Recall storage: 40 messages. Archival 
 
 def log_odds(agent: Agent, processor: LlamaProcessor, message: str) -> float:
     """Return log p(yes) - log p(no) of the verdict on a message, in the agent's own prompt."""
-    agent.context.show_core([Block("persona", "", 2000), Block("human", CORE, 2000)])
+    agent.context.show_core([DEFAULT_BLOCKS[0], Block("human", CORE, 2000)])
     login = Event(EventKind.LOGIN, LOGIN, "2026-03-04 09:12 Wednesday", id=1)
     agent.context.show_queue([login, Event(EventKind.USER, message, id=2)])
     aside = Event(EventKind.ALERT, prompt("remember").format(message=message))
@@ -137,7 +138,9 @@ def main(name: str | None) -> None:
     print(f"{profile.name}: {len(facts)} facts, {len(others)} others")
     print(f"area under the curve {area_under_curve(facts, others):.3f}")
     print(f"bias of nothing_to_remember {offset:.2f}: balanced accuracy {accuracy:.2f}")
-    print(f"without a bias: {sum(s > 0 for s in facts)} facts kept, {sum(s > 0 for s in others)} others kept")
+    for bias in (0.0, profile.bias.get("nothing_to_remember", 0.0)):
+        kept, junk = (sum(score > bias for score in scores) for scores in (facts, others))
+        print(f"with a bias of {bias:.2f}: {kept} facts kept, {junk} others kept")
 
 
 if __name__ == "__main__":

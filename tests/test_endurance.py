@@ -74,9 +74,9 @@ def talk(agent: Agent, processor: Watched, inputs: list[str]) -> None:
 
 
 @pytest.mark.model
-def test_twenty_varied_inputs(home: Home, smollm2: Path) -> None:
+def test_twelve_varied_inputs(home: Home, smollm2: Path) -> None:
     agent, processor = wake(home, SMOL, smollm2, 2048)
-    talk(agent, processor, varied(20))
+    talk(agent, processor, varied(12, seed=5))
 
 
 @pytest.mark.model

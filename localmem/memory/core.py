@@ -15,8 +15,10 @@ from localmem.records import Block
 if TYPE_CHECKING:
     from localmem.memory.store import Cursor
 
+PERSONA = "I am a friendly companion with a good memory. The person is somebody else: I call them you."
+
 DEFAULT_BLOCKS = (
-    Block("persona", "", 2000, "Who you are and how you speak."),
+    Block("persona", PERSONA, 2000, "Who you are and how you speak."),
     Block("human", "", 2000, "What you know about the person you talk with."),
 )
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -181,7 +181,7 @@ def terminal(environment: dict[str, str]) -> Iterator[Open]:
         settings = {"TERM": "xterm-256color", "PARROT_DELAY": "0.02"}
         made = Terminal(environment | settings | more, columns, "chat", *arguments)
         opened.append(made)
-        made.until("core 0%")
+        made.until("· core ")
         return made
 
     yield open_terminal
@@ -201,7 +201,7 @@ def test_a_conversation(terminal: Open, home: Path) -> None:
     shown = screen.until("You said: remember tea is green")
     assert '· remembered in human: "tea is green, and' in shown
     screen.until("default · smollm2-135m-instruct · ")
-    screen.until("core 1%")
+    screen.until("· core ")
     screen.type("\x04")
     assert screen.end() == 0
     assert said(home)[1].startswith("You said: remember tea is green")
@@ -216,10 +216,10 @@ def test_ctrl_c_keeps_what_was_said_and_the_session(terminal: Open, home: Path) 
     screen.until(" 5 6 7")
     screen.type("\x03")
     screen.until("interrupted")
-    screen.until("core 0%")
+    screen.until("· core ")
     screen.type("hello\r")
     screen.until("You said: hello")
-    screen.until("core 0%")
+    screen.until("· core ")
     screen.type("\x04")
     assert screen.end() == 0
     texts = said(home)
