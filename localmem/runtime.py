@@ -84,10 +84,17 @@ def settings_of(profile: Profile, options: Options) -> Settings:
 
 def load_processor(registry: Registry, profile: Profile, options: Options) -> LlamaProcessor:
     """Load a model. Raises ModelMissing with the line that fetches it, and ModelBroken."""
+    from localmem.processor import gguf
     from localmem.processor.engine import LlamaProcessor
 
+    path = registry.require(profile)
+    trained = gguf.read(path).trained_window
+    if options.window and trained and options.window > trained:
+        raise UsageError(
+            f"{profile.name} was trained for windows of at most {trained} tokens: use --window {trained} or less"
+        )
     return LlamaProcessor(
-        registry.require(profile),
+        path,
         profile,
         window=options.window,
         grammar=options.grammar,

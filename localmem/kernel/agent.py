@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -66,8 +67,9 @@ class Agent:
         yield from self._login(event)
         event = self.memory.open_turn(event)
         self.context.add(event)
-        yield event
-        yield from self._steps(event, 0, [])
+        with self._cancelled_by_closing(event):
+            yield event
+            yield from self._steps(event, 0, [])
 
     def resume(self) -> Iterator[Item]:
         """Go on with the turn that a crash interrupted, if there is one; yields like `turn`."""
@@ -77,13 +79,16 @@ class Agent:
         self._interrupted = False
         answered = {record.call for record in turn.records if isinstance(record, Result)}
         calls = [record for record in turn.records if isinstance(record, Call)]
-        if calls and calls[-1].id not in answered:
-            final = turn.steps + 1 >= self.settings.max_steps
-            result = self._execute(turn.event, calls, final, crashed=True)
-            yield result
-            if final or not self._policy.goes_on(turn.event, calls, result):
-                return
-        yield from self._steps(turn.event, turn.steps, calls)
+        with self._cancelled_by_closing(turn.event):
+            steps = turn.steps
+            if calls and calls[-1].id not in answered:
+                steps += 1
+                final = steps >= self.settings.max_steps
+                result = self._execute(turn.event, calls, final, crashed=True)
+                yield result
+                if final or not self._policy.goes_on(turn.event, calls, result):
+                    return
+            yield from self._steps(turn.event, steps, calls)
 
     def interrupt(self) -> None:
         """End the turn under way, keeping what was said; for signal handlers and any thread."""
@@ -109,7 +114,7 @@ class Agent:
             yield call
             result = self._execute(event, calls, final)
             yield result
-            errors += not result.ok
+            errors = 0 if result.ok else errors + 1
             if final or not self._policy.goes_on(event, calls, result):
                 return
 
@@ -143,15 +148,29 @@ class Agent:
             written = replace(completion.call, aside=shape.verdict is not None)
         return self.memory.add(written, event.turn)
 
+    @contextmanager
+    def _cancelled_by_closing(self, event: Event) -> Iterator[None]:
+        """Close the turn on disk when its iterator is closed: a call that did not run yet never will."""
+        try:
+            yield
+        except GeneratorExit:
+            turn = self.memory.unfinished()
+            if turn is not None and turn.id == event.turn:
+                last = turn.records[-1]
+                if isinstance(last, Call):
+                    stopped = Result(False, "interrupted before it ran")
+                    self.context.add(self.memory.perform(last, lambda desk: stopped, close=True))
+                else:
+                    self.memory.close_turn(turn.id)
+            raise
+
     def _abandon(self, event: Event, said: str) -> None:
         """Keep what had been said when a turn was interrupted, and close the turn."""
         if not said:
             self.memory.close_turn(event.turn)
             return
         call = self.memory.add(Call("", "send_message", {"message": said}, cut=True), event.turn)
-        result = self.memory.perform(
-            call, lambda desk: Result(True, "interrupted", call.id), close=lambda _: True
-        )
+        result = self.memory.perform(call, lambda desk: Result(True, "interrupted"), close=True)
         self.context.add(call)
         self.context.add(result)
 
