@@ -188,6 +188,8 @@ class Agent:
                 return told
             if not call.function:
                 return Result(False, "that was no function call; write one as described", call.id)
+            if any((made.function, made.arguments) == (call.function, call.arguments) for made in calls[:-1]):
+                return Result(False, "you did exactly this already; its result stands above", call.id)
             if call.cut and call.function in WRITES:
                 return Result(False, "too long: it was cut and nothing was kept; say it shorter", call.id)
             return Result(True, executor.run(call, self._policy.functions, labels, desk), call.id)

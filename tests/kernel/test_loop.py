@@ -51,10 +51,17 @@ def test_a_search_without_a_heartbeat_does_not_leave_the_person_without_an_answe
 
 
 def test_the_last_step_offers_only_a_message(bench: Bench) -> None:
-    search = calls("conversation_search", query="x")
-    agent, processor = bench.wake([search, search, says("enough")], max_steps=3)
+    searches = [calls("conversation_search", query=word) for word in ("x", "y")]
+    agent, processor = bench.wake([*searches, says("enough")], max_steps=3)
     run(agent, "hi")
     assert [function.name for function in processor.shapes[-1].functions] == ["send_message"]  # type: ignore[union-attr]
+
+
+def test_the_same_call_twice_in_a_turn_is_an_error(bench: Bench) -> None:
+    search = calls("conversation_search", query="x")
+    agent, _ = bench.wake([search, search, search, says("nothing")], max_errors=2)
+    items = run(agent, "hi")
+    assert [item.ok for item in items if isinstance(item, Result)] == [True, False, False, True]
 
 
 def test_errors_go_back_to_the_model_and_too_many_end_the_chain(bench: Bench) -> None:

@@ -107,8 +107,8 @@ def test_a_window_too_small_names_the_smallest_that_works(bench: Bench) -> None:
 
 
 def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(bench: Bench) -> None:
-    search = calls("conversation_search", query="elephant")
-    script = [*[search] * 12, says("done")]
+    searches = [calls("conversation_search", query=f"elephant {n}") for n in range(12)]
+    script = [*searches, says("done")]
     moves = iter(script)
     for number in range(10):
         event = bench.memory.open_turn(user(f"elephant {words(120, f'z{number}')}"))
