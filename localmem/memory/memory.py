@@ -213,12 +213,16 @@ class Memory:
         """End a turn: it no longer counts as unfinished."""
         self._store.write(lambda cursor: self._close(cursor, turn), "close_turn")
 
-    def unfinished(self) -> Turn | None:
-        """Return the oldest turn that was not closed (the process ended in its midst), or None."""
+    def unfinished(self, turn: int | None = None) -> Turn | None:
+        """Return the oldest turn that was not closed (the process ended in its midst), or None.
+
+        With `turn`: that one, if it is this agent's and was not closed.
+        """
 
         def work(cursor: Cursor) -> Turn | None:
-            sql = "SELECT id, steps FROM turns WHERE agent = ? AND open ORDER BY id LIMIT 1"
-            row = cursor.execute(sql, [self._agent]).fetchone()
+            sql = """SELECT id, steps FROM turns
+                     WHERE agent = $agent AND open AND ($turn IS NULL OR id = $turn) ORDER BY id LIMIT 1"""
+            row = cursor.execute(sql, {"agent": self._agent, "turn": turn}).fetchone()
             if row is None:
                 return None
             where = "AND r.turn = $turn ORDER BY r.id"

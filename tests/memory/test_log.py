@@ -101,6 +101,17 @@ def test_an_event_stays_unfinished_until_its_turn_is_closed(home: Home, memory: 
     assert home.create_agent("other").unfinished() is None
 
 
+def test_one_open_turn_is_found_while_older_ones_are_open(home: Home, memory: Memory) -> None:
+    memory.open_turn(Event(EventKind.USER, "one"))
+    second = memory.open_turn(Event(EventKind.USER, "two"))
+    turn = memory.unfinished(second.turn)
+    assert turn is not None
+    assert (turn.id, turn.event) == (second.turn, second)
+    assert home.create_agent("other").unfinished(second.turn) is None
+    memory.close_turn(second.turn)
+    assert memory.unfinished(second.turn) is None
+
+
 def test_a_turn_closes_with_its_result(memory: Memory) -> None:
     for close in (True, lambda result: result.ok):
         event = memory.open_turn(Event(EventKind.USER, "go"))
