@@ -62,6 +62,23 @@ def head(cursor: Cursor, agent: int) -> tuple[int, str]:
     return (int(row[0]), str(row[1])) if row else (0, "")
 
 
+def evict(cursor: Cursor, agent: int, head: int, summary: str, now: datetime) -> None:
+    """Let the queue start at record `head`, under a new summary of what came before."""
+    cursor.execute(
+        """INSERT INTO summaries
+           SELECT nextval('version_ids'), $agent, $head, coalesce(max(id), 0), $text, $now
+           FROM records WHERE agent = $agent""",
+        {"agent": agent, "head": head, "text": summary, "now": now},
+    )
+
+
+def evicted_at(cursor: Cursor, agent: int) -> int:
+    """Return the id of the record that was the newest when the queue was last cut, 0 if it never was."""
+    sql = "SELECT newest FROM summaries WHERE agent = ? ORDER BY id DESC LIMIT 1"
+    row = cursor.execute(sql, [agent]).fetchone()
+    return int(row[0]) if row else 0
+
+
 def page_out(cursor: Cursor, agent: int, record: int, call: int, now: datetime, clock: Clock) -> str:
     """Put a one-line stub in the place of a result in the queue and return it; the result stays in the log.
 

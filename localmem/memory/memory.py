@@ -236,12 +236,12 @@ class Memory:
     def evict(self, head: int, summary: str) -> None:
         """Move the head of the queue to record id `head`, the first one kept, under a new summary."""
         self._store.write(
-            lambda cursor: cursor.execute(
-                "INSERT INTO summaries VALUES (nextval('version_ids'), ?, ?, ?, ?)",
-                [self._agent, head, summary, stamp(self._clock)],
-            ),
-            "evict",
+            lambda cursor: log.evict(cursor, self._agent, head, summary, stamp(self._clock)), "evict"
         )
+
+    def evicted_at(self) -> int:
+        """Return the id of the newest record at the time of the last eviction, 0 if there was none."""
+        return self._store.read(lambda cursor: log.evicted_at(cursor, self._agent))
 
     def settle(self) -> None:
         """Give passages their missing vectors and save the index, after a yield; quick when nothing waits."""

@@ -36,8 +36,8 @@ MIGRATIONS = (
             """CREATE TABLE turns (
                 id BIGINT NOT NULL, agent BIGINT NOT NULL, open BOOLEAN NOT NULL, steps INTEGER NOT NULL)""",
             """CREATE TABLE summaries (
-                id BIGINT NOT NULL, agent BIGINT NOT NULL, head BIGINT NOT NULL, text VARCHAR NOT NULL,
-                created_at TIMESTAMP NOT NULL)""",
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, head BIGINT NOT NULL, newest BIGINT NOT NULL,
+                text VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL)""",
             """CREATE TABLE stubs (
                 record BIGINT NOT NULL, agent BIGINT NOT NULL, text VARCHAR NOT NULL, call BIGINT NOT NULL,
                 created_at TIMESTAMP NOT NULL)""",

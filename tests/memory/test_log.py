@@ -175,6 +175,22 @@ def test_eviction_moves_the_head_and_keeps_the_log(memory: Memory) -> None:
     assert len(memory.records()) == 4
 
 
+def test_the_time_of_the_last_eviction_is_known_after_a_restart(tmp_path: Path) -> None:
+    with Home.open(tmp_path) as home:
+        memory, other = home.create_agent("a"), home.create_agent("b")
+        assert memory.evicted_at() == 0
+        events = [say(memory, f"number {n}") for n in range(3)]
+        say(other, "not of this agent")
+        memory.evict(events[1].id, "number 0")
+        assert memory.evicted_at() == events[2].id
+        last = say(memory, "number 3")
+        memory.evict(events[2].id, "numbers 0 and 1")
+        say(memory, "number 4")
+    with Home.open(tmp_path) as home:
+        assert home.agent("a").evicted_at() == last.id
+        assert home.agent("b").evicted_at() == 0
+
+
 def test_a_result_paged_out_shows_its_stub_and_stays_in_the_log(
     home: Home, memory: Memory, tmp_path: Path
 ) -> None:
