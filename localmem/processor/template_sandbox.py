@@ -8,13 +8,17 @@ one job from standard input and writes the results, both as JSON; it imports not
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-TIME_LIMIT = 2.0
-"""Seconds for everything that is rendered of one template."""
+TIME_LIMIT = 2
+"""Seconds of computing for everything that is rendered of one template; waiting for a busy machine is free."""
+
+PATIENCE = 30
+"""Seconds on the clock after which we stop waiting: for systems that cannot bound computing."""
 
 MEMORY_LIMIT = 512 << 20
 """Bytes of address space, where the system can bound it."""
@@ -35,18 +39,26 @@ def render(
 ) -> list[tuple[str, str] | Refused]:
     """Return each conversation as text, without and with the generation prompt, or why it was refused.
 
-    Raises Refused when nothing at all can be rendered: a syntax error, too much time or memory.
+    Raises Refused when nothing at all can be rendered: a syntax error, too much time or memory. Raises
+    ImportError when that process finds no jinja2 where this one looks.
     """
-    job = json.dumps({"template": template, "conversations": conversations, "bos": bos, "eos": eos})
+    job = json.dumps(
+        {"template": template, "conversations": conversations, "bos": bos, "eos": eos, "path": sys.path}
+    )
     try:
         done = subprocess.run(
-            [sys.executable, "-I", __file__], input=job.encode(), capture_output=True, timeout=TIME_LIMIT
+            [sys.executable, "-I", __file__], input=job.encode(), capture_output=True, timeout=PATIENCE
         )
-        answer = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise Refused(f"it took more than {TIME_LIMIT:.0f} s") from None
-    except (OSError, ValueError):
+        raise Refused(f"it took more than {PATIENCE} s") from None
+    if -done.returncode == getattr(signal, "SIGXCPU", None):
+        raise Refused(f"it took more than {TIME_LIMIT} s")
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
         raise Refused("it broke the process that renders it (too much memory)") from None
+    if "failed" in answer:
+        raise ImportError(f"no template can be rendered: {answer['failed']}")
     if "refused" in answer:
         raise Refused(answer["refused"])
     return [
@@ -56,9 +68,15 @@ def render(
 
 def _main() -> None:
     job = json.loads(sys.stdin.buffer.read())
+    sys.path[:] = job["path"]
+    try:
+        environment = _environment()
+    except ImportError as error:
+        sys.stdout.write(json.dumps({"failed": _line(error)}))
+        return
     _bound()
     try:
-        compiled = _environment().from_string(job["template"])
+        compiled = environment.from_string(job["template"])
     except Exception as error:
         answer: dict[str, Any] = {"refused": f"it is no valid template: {_line(error)}"}
     else:
@@ -91,11 +109,14 @@ def _line(error: Exception) -> str:
 def _bound() -> None:
     try:
         import resource
-    except ImportError:  # Windows: the time limit alone
+    except ImportError:  # Windows: our patience alone
         return
-    for what, limit in ((resource.RLIMIT_AS, MEMORY_LIMIT), (resource.RLIMIT_CPU, int(TIME_LIMIT) + 1)):
+    for what, soft, hard in (
+        (resource.RLIMIT_AS, MEMORY_LIMIT, MEMORY_LIMIT),
+        (resource.RLIMIT_CPU, TIME_LIMIT, TIME_LIMIT + 1),
+    ):
         try:
-            resource.setrlimit(what, (limit, limit))
+            resource.setrlimit(what, (soft, hard))
         except (ValueError, OSError):
             pass
 

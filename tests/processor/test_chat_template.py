@@ -6,7 +6,9 @@ reason is what `models show` tells the person.
 
 from __future__ import annotations
 
-import time
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,12 +189,18 @@ HOSTILE = {
 }
 
 
+def computed() -> float:
+    """Seconds of computing that the processes we started and waited for have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_template_costs_little_and_says_one_line(what: str) -> None:
-    started = time.monotonic()
+    before = computed()
     with pytest.raises(Unfactorable) as raised:
         factor(HOSTILE[what] + CHATML)
-    assert time.monotonic() - started < template_sandbox.TIME_LIMIT + 2
+    assert computed() - before < template_sandbox.TIME_LIMIT + 1.5
     said = str(raised.value)
     assert said
     assert "\n" not in said
@@ -205,6 +213,26 @@ def test_a_hostile_template_costs_little_and_says_one_line(what: str) -> None:
 )
 def test_what_the_sandbox_hides_is_written_as_nothing(inside: str) -> None:
     assert factor(f"{{{{ {inside} }}}}{CHATML}") == factor(CHATML)
+
+
+def test_jinja_is_looked_for_where_this_process_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jinja2.py").write_text("raise ImportError('the one in front')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError, match="the one in front"):
+        factor(CHATML)
+
+
+def test_a_busy_machine_changes_no_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = subprocess.run
+
+    def late(command: list[str], **how: object) -> object:
+        script = f"import os, sys, time; time.sleep(2.5); os.execv(sys.executable, {command!r})"
+        return run([sys.executable, "-c", script], **how)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "run", late)
+    assert factor(CHATML).native
 
 
 # ---- the plain layout
