@@ -62,7 +62,7 @@ def learn(user_file: Path, profile: Profile, path: Path) -> Profile:
     body = text[match.end() :].split("\n[", 1)[0]
     missing = {key: value for key, value in values.items() if not re.search(rf"^{key}\s*=", body, re.M)}
     _write(user_file, text[: match.end()] + _lines(missing) + text[match.end() :])
-    return replace(profile, **missing)
+    return Registry.load(None, user_file)[profile.name]
 
 
 def _from_hub(name: str, target: str, sha256: str) -> Profile:

@@ -50,7 +50,7 @@ def pull(profile: Profile, folder: Path, *, progress: Listener = silent) -> Path
     try:
         transfer.private_folder(folder)
         with _alone(folder / f"{profile.file}.lock", profile.name):
-            if target.exists() and verify(profile, target, progress=progress):
+            if not profile.in_place and target.exists() and verify(profile, target, progress=progress):
                 return target
             return _from_any(profile, target, part, progress)
     except OSError as error:
@@ -77,25 +77,9 @@ def verify(profile: Profile, path: Path, *, again: bool = False, progress: Liste
     return True
 
 
-def fingerprint(
-    profile: Profile, path: Path, folder: Path | None = None, *, progress: Listener = silent
-) -> str:
-    """Return the sha256 that names this model: the profile's, or for a file with none, its own.
-
-    The latter is computed once and kept in `folder` until the file changes.
-    """
-    if profile.sha256 or path.is_dir():
-        return profile.sha256
-    if folder is None:
-        return _sha256(path, progress)
-    note = folder / ".hashes" / f"{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]}.json"
-    known = _load(note)
-    if known.get("state") == _state(path):
-        return str(known["sha256"])
-    digest = _sha256(path, progress)
-    transfer.private_folder(note.parent)
-    _save(note, {"path": str(path.absolute()), "state": _state(path), "sha256": digest})
-    return digest
+def fingerprint(profile: Profile, path: Path, *, progress: Listener = silent) -> str:
+    """Return the sha256 that names this model: the profile's, or for a file with none, its own."""
+    return profile.sha256 if profile.sha256 or path.is_dir() else _sha256(path, progress)
 
 
 def room_needed(profile: Profile, source: Source, folder: Path) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from localmem.errors import UsageError
@@ -14,6 +17,13 @@ from localmem.processor.interface import Sampling
 
 USUAL_WINDOW = 4096
 """Tokens served where nobody says otherwise; at most what the model was trained for."""
+
+USUAL_BIAS: Mapping[str, float] = MappingProxyType({"nothing_to_remember": 1.5})
+"""The bias of a memory step that nobody has measured: without one, a small model keeps every message.
+
+Between the constants measured for three small models, .8 to 2.4: benchmarks/README.md;
+`python -m benchmarks.calibrate` fits one.
+"""
 
 Table = dict[str, Any]
 
@@ -91,18 +101,23 @@ class Profile:
     heartbeat: str = "derived"
     thought: int = 0
     memory_step: bool = False
-    max_steps: int = 10
+    max_steps: int = 8
     bias: Mapping[str, float] = field(default_factory=dict, hash=False)
     sampling: Sampling = field(default_factory=Sampling)
     tested: bool = False
     sources: tuple[Source, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    @property
+    def in_place(self) -> bool:
+        """Return whether the model is used where it lies, and comes from nowhere else."""
+        return bool(self.sources) and all(isinstance(source, PathSource) for source in self.sources)
+
 
 def read(file: Path) -> tuple[Table, dict[str, Table]]:
     """Return the top of a models file (`default`, `embedder`) and its tables by model name, not yet checked.
 
-    Raises UsageError when it is no TOML or has other keys.
+    Raises UsageError when it is no TOML, has other keys or other types.
     """
     try:
         top = tomllib.loads(file.read_text("utf-8"))
@@ -112,6 +127,8 @@ def read(file: Path) -> tuple[Table, dict[str, Table]]:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
     _known(top, ("default", "embedder", "models"), str(file))
     tables = top.pop("models", {})
+    for role, name in top.items():
+        _checked(_text, name, f"{file}: {role}")
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise UsageError(f'{file}: models are tables: write [models."name"]')
     return top, tables
@@ -124,6 +141,8 @@ def profile(name: str, table: Table, file: Path) -> Profile:
         raise UsageError(f"{where}: a name is letters, digits, '.', '-' and '_'")
     _known(table, _CHECKS, where)
     values = {key: _checked(_CHECKS[key], value, f"{where} {key}") for key, value in table.items()}
+    if values.get("memory_step"):
+        values.setdefault("bias", dict(USUAL_BIAS))
     if "file" not in values:
         raise UsageError(f"{where}: file is missing (its name in the models folder)")
     if values.get("files") and values.get("sha256") not in values["files"].values():
@@ -173,8 +192,10 @@ def _count(least: int) -> Callable[[Any], int]:
 
 def _number(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError(f"{value!r} is not a number")
+        with suppress(OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise ValueError(f"{value!r:.40} is not a number")
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -217,6 +238,12 @@ def _files(value: Any) -> dict[str, str]:
 
 
 def _bias(value: Any) -> dict[str, float]:
+    from localmem.functions.standard import SETS
+
+    known = dict.fromkeys(python.__name__ for functions in SETS.values() for python in functions)
+    for name in _table(value):
+        if name not in known:
+            raise ValueError(f"no function {name!r}; there are {', '.join(known)}")
     return {name: _number(number) for name, number in _table(value).items()}
 
 

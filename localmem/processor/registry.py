@@ -13,6 +13,7 @@ from localmem import resources
 from localmem.errors import ModelBroken, ModelMissing, UnknownModel, UsageError
 from localmem.processor import gguf
 from localmem.processor.profile import (
+    USUAL_BIAS,
     USUAL_WINDOW,
     HubSource,
     PathSource,
@@ -30,6 +31,8 @@ FULL_SET_FROM = 6_500_000_000
 """Parameters from which a model is offered the full set of functions."""
 MEMORY_STEP_BELOW = 3_900_000_000
 """Parameters below which a model gets a memory step before it replies."""
+SUGGESTIONS = 3
+"""Names at most that an unknown one is answered with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,14 @@ class Registry:
         """Return the profile of that name. Raises UnknownModel, with the closest names."""
         if name in self.profiles:
             return self.profiles[name]
-        close = difflib.get_close_matches(name.lower(), self.profiles, n=3)
+        close = [known for known in self.profiles if name and name.lower() in known.lower()]
+        close.sort(key=lambda known: not known.lower().startswith(name.lower()))
+        close = close[:SUGGESTIONS] or difflib.get_close_matches(name.lower(), self.profiles, n=SUGGESTIONS)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise UnknownModel(f"no model {name!r}: {hint}`localmem models list` shows them all")
 
     def __iter__(self) -> Iterator[Profile]:
         return iter(self.profiles.values())
-
-    def names(self) -> list[str]:
-        """Return the names of all profiles, in the order of the files."""
-        return list(self.profiles)
 
     def resolve(self, name_or_path: str) -> Profile:
         """Return the profile of that name, or one inferred from the GGUF file at that path.
@@ -97,9 +98,13 @@ class Registry:
         return self[name_or_path]
 
     def locate(self, profile: Profile) -> Path | None:
-        """Return where the model's file or folder is on this machine, or None; its content is not read."""
-        places = [self.folder / profile.file] if self.folder else []
-        places += [source.path for source in profile.sources if isinstance(source, PathSource)]
+        """Return where the model's file or folder is on this machine, or None; its content is not read.
+
+        A model that is used where it lies is never one of the same file name in our folder.
+        """
+        places = [source.path for source in profile.sources if isinstance(source, PathSource)]
+        if self.folder and not profile.in_place:
+            places.append(self.folder / profile.file)
         return next((place for place in places if place.exists()), None)
 
     def require(self, profile: Profile) -> Path:
@@ -137,13 +142,15 @@ def infer(path: Path) -> Profile:
 def _inferred(facts: gguf.Facts) -> dict[str, Any]:
     """Return how to talk to a model of which only the header is known."""
     count = _count(facts.size_label) or facts.parameters
+    memory_step = count < MEMORY_STEP_BELOW
     return {
         "licence": facts.licence or "not stated",
         "parameters": facts.size_label or _label(count),
         "window": min(facts.trained_window or USUAL_WINDOW, USUAL_WINDOW),
         "dialect": "hermes" if "<tool_call>" in facts.chat_template else "json",
         "functions": "full" if count >= FULL_SET_FROM else "small",
-        "memory_step": count < MEMORY_STEP_BELOW,
+        "memory_step": memory_step,
+        "bias": dict(USUAL_BIAS) if memory_step else {},
     }
 
 

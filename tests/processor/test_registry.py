@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localmem.errors import ModelBroken, ModelMissing, UnknownModel, UsageError
+from localmem.errors import FetchFailed, ModelBroken, ModelMissing, UnknownModel, UsageError
+from localmem.kernel.settings import Settings
 from localmem.processor import additions, fetch, gguf, machine
-from localmem.processor.profile import HubSource, WheelSource
+from localmem.processor.profile import HubSource, Profile, WheelSource
 from localmem.processor.registry import Registry
 
 
@@ -84,12 +85,13 @@ def test_shipped_profiles_are_complete() -> None:
 
 def test_user_overrides_a_key_and_adds_a_model(tmp_path: Path) -> None:
     content = 'default = "mine"\n[models."qwen3-4b"]\nwindow = 8192\n'
-    content += '[models.mine]\nfile = "mine.gguf"\nsources = [{ path = "/x/mine.gguf" }]\nbias = { a = 1 }\n'
+    content += '[models.mine]\nfile = "mine.gguf"\nsources = [{ path = "/x/mine.gguf" }]\n'
+    content += "bias = { send_message = 1 }\n"
     registry = Registry.load(None, user(tmp_path, content))
     assert registry["qwen3-4b"].window == 8192
     assert registry["qwen3-4b"].dialect == "hermes"
     assert registry.default == "mine"
-    assert registry["mine"].bias == {"a": 1.0}
+    assert registry["mine"].bias == {"send_message": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,10 @@ def test_user_overrides_a_key_and_adds_a_model(tmp_path: Path) -> None:
         ('sources = [{ wheels = "--index-url=x", member = "a" }]', "write name==version"),
         ('sources = [{ wheels = "a==1" }]', "needs member"),
         ('sources = [{ path = "here.gguf" }]', "not an absolute path"),
+        ("bias = { send_message = nan }", "nan is not a number"),
+        ("bias = { send_message = -inf }", "-inf is not a number"),
+        ("bias = { send_message = 1" + "0" * 400 + " }", "is not a number"),
+        ("bias = { sing = 1 }", "no function 'sing'; there are send_message, "),
         ('files = { "../x" = "' + "0" * 64 + '" }', "inside the model's folder"),
     ],
 )
@@ -121,7 +127,17 @@ def test_wrong_entries_are_refused_by_name(tmp_path: Path, line: str, said: str)
 
 
 @pytest.mark.parametrize(
-    "content", ["models = 3", "x = [", 'default = "nobody"', "[models]\na = 1", "colour = 1"]
+    "content",
+    [
+        "models = 3",
+        "x = [",
+        'default = "nobody"',
+        'default = ["a"]',
+        "embedder = 3",
+        "[default]",
+        "[models]\na = 1",
+        "colour = 1",
+    ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(UsageError, match=r"models\.toml"):
@@ -134,6 +150,13 @@ def test_unknown_names_are_answered_with_close_ones() -> None:
         registry.resolve("Qwen3-4bb")
     with pytest.raises(UnknownModel, match="no model file at"):
         registry.resolve("nowhere/x.gguf")
+    for part, close in [("smollm2", "smollm2-135m-instruct or smollm2-1.7b"), ("3B", "llama-3.2-3b")]:
+        with pytest.raises(UnknownModel, match=f"did you mean .*{close}"):
+            registry.resolve(part)
+    with pytest.raises(UnknownModel, match=r"did you mean qwen3-0\.6b or qwen3-1\.7b or qwen3-4b\?"):
+        registry.resolve("qwen3")
+    with pytest.raises(UnknownModel, match="no model '': `localmem"):
+        registry[""]
 
 
 def test_a_bare_file_is_used_where_it_lies(tiny: Path) -> None:
@@ -149,6 +172,38 @@ def test_a_bare_file_is_used_where_it_lies(tiny: Path) -> None:
     assert (profile.licence, profile.parameters, profile.tested) == ("mit", "1.5B", False)
     assert registry.require(profile) == tiny
     assert sorted(tiny.parent.iterdir()) == before
+
+
+def test_a_file_given_by_path_is_never_another_of_that_name(tmp_path: Path, tiny: Path) -> None:
+    models, file = tmp_path / "home" / "models", tmp_path / "home" / "models.toml"
+    models.mkdir(parents=True)
+    (models / tiny.name).write_bytes(header({**TINY, "general.name": "Other"}))
+    registry = Registry.load(models, file)
+    additions.add(registry, file, "mine", str(tiny))
+    bare, added = registry.resolve(str(tiny)), Registry.load(models, file)["mine"]
+    for profile in (bare, added):
+        assert registry.require(profile) == tiny
+        assert fetch.pull(profile, models) == tiny
+    tiny.unlink()
+    for profile in (bare, added):
+        assert registry.locate(profile) is None
+        with pytest.raises(FetchFailed, match="no file there"):
+            fetch.pull(profile, models)
+
+
+def test_a_memory_step_that_nobody_measured_has_the_usual_bias(tmp_path: Path, tiny: Path) -> None:
+    assert Registry.load().resolve(str(tiny)).bias == {"nothing_to_remember": 1.5}
+    file = tmp_path / "models.toml"
+    additions.add(Registry.load(), file, "mine", str(tiny))
+    assert Registry.load(None, file)["mine"].bias == {"nothing_to_remember": 1.5}
+    for profile in Registry.load():
+        assert bool(profile.bias) == profile.memory_step
+    off = user(tmp_path, '[models."qwen3-0.6b"]\nbias = {}\n')
+    assert Registry.load(None, off)["qwen3-0.6b"].bias == {}
+
+
+def test_a_turn_has_as_many_steps_by_profile_as_by_setting() -> None:
+    assert Profile(name="x", file="x").max_steps == Settings().max_steps
 
 
 def test_an_absent_model_names_the_line_to_run(tmp_path: Path) -> None:
@@ -234,16 +289,6 @@ def test_a_model_of_the_hub_is_learnt_from_its_file(tmp_path: Path, tiny: Path) 
     assert Registry.load(None, file)["mine"] == known
     assert known.sha256 == fetch.fingerprint(profile, tiny)
     assert known.dialect == "hermes"
-
-
-def test_fingerprint_of_a_bare_file_is_kept_outside_its_folder(tmp_path: Path, tiny: Path) -> None:
-    profile = Registry.load().resolve(str(tiny))
-    home = tmp_path / "home"
-    first = fetch.fingerprint(profile, tiny, home)
-    assert fetch.fingerprint(profile, tiny, home) == first
-    assert list(tiny.parent.iterdir()) == [tiny]
-    tiny.write_bytes(header({**TINY, "general.name": "Other"}))
-    assert fetch.fingerprint(profile, tiny, home) != first
 
 
 def test_fit() -> None:
