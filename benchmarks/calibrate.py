@@ -17,7 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from localmem.kernel.agent import Agent, prompt
+from localmem.kernel.agent import Agent
+from localmem.kernel.prompts import question
 from localmem.memory.core import DEFAULT_BLOCKS
 from localmem.memory.home import Home, default_home
 from localmem.processor.engine import LlamaProcessor
@@ -95,8 +96,8 @@ def log_odds(agent: Agent, processor: LlamaProcessor, message: str) -> float:
     agent.context.show_core([DEFAULT_BLOCKS[0], Block("human", CORE, 2000)])
     login = Event(EventKind.LOGIN, LOGIN, "2026-03-04 09:12 Wednesday", id=1)
     agent.context.show_queue([login, Event(EventKind.USER, message, id=2)])
-    aside = Event(EventKind.ALERT, prompt("remember").format(message=message))
-    ids = [token for segment in agent.context.prompt(aside) for token in segment.ids]
+    asked = question(message, processor)
+    ids = [token for segment in agent.context.prompt(asked) for token in segment.ids]
     ids += processor.tokenizer.content('{"tells_a_fact": "')
     llama = processor.llama
     kept = llama.keep(ids[:-1])

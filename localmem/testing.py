@@ -26,22 +26,33 @@ from localmem.records import Call, Event, Result, Usage
 if TYPE_CHECKING:
     import numpy as np
 
+LEAST_ANSWER = 256
+"""Tokens that the kernel must leave for any call."""
+
 Move = Call | str
 """What a scripted model says: a call, or text where the shape is prose."""
 
 
 class ScriptedProcessor:
-    """A processor that says what a script tells it to, and counts one token a word.
+    """A processor that says what a script tells it to, and counts one token a word or, if asked, a character.
 
     `script` is a sequence of moves, or a function from the shape to a move. `prompts` keeps every prompt as
     text, `shapes` every shape. A move that the shape does not allow is an AssertionError, and so are a prompt
-    and an answer that exceed the window, and a script that ends too soon.
+    and an answer that exceed the window, an answer of less than `LEAST_ANSWER`, and a script that ends too soon.
     """
 
-    def __init__(self, script: Iterable[Move] | Callable[[Shape], Move], *, window: int = 4096) -> None:
+    def __init__(
+        self,
+        script: Iterable[Move] | Callable[[Shape], Move],
+        *,
+        window: int = 4096,
+        characters: bool = False,
+    ) -> None:
         moves = iter(()) if callable(script) else iter(script)
         self._next = script if callable(script) else lambda shape: next(moves)
         self._window = window
+        self._split: Callable[[str], Iterable[str]] = list if characters else str.split
+        self._joint = "" if characters else " "
         self._words: dict[str, int] = {}
         self.prompts: list[str] = []
         self.shapes: list[Shape] = []
@@ -63,7 +74,9 @@ class ScriptedProcessor:
             case Summary(text):
                 return self._segment(f"{text} </system>")
             case Event():
-                return self._segment(f"<{record.kind.value}> {record.note} {record.text} </{record.kind.value}>")
+                return self._segment(
+                    f"<{record.kind.value}> {record.note} {record.text} </{record.kind.value}>"
+                )
             case Call():
                 return self._segment(f"<call> {record.function} {dict(record.arguments)} </call>")
             case Result():
@@ -75,8 +88,9 @@ class ScriptedProcessor:
     def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> ScriptedGeneration:
         ids = [token for segment in prompt for token in segment.ids]
         assert len(ids) + limits.tokens <= self._window, "the window is overrun"
+        assert limits.tokens >= (LEAST_ANSWER if isinstance(shape, Calls) else 1), "no room for an answer"
         words = {number: word for word, number in self._words.items()}
-        self.prompts.append(" ".join(words[token] for token in ids))
+        self.prompts.append(self._joint.join(words[token] for token in ids))
         self.shapes.append(shape)
         try:
             move = self._next(shape)
@@ -91,7 +105,7 @@ class ScriptedProcessor:
         return ScriptedGeneration(move, len(ids))
 
     def _segment(self, text: str) -> Segment:
-        return Segment(tuple(self._words.setdefault(word, len(self._words)) for word in text.split()))
+        return Segment(tuple(self._words.setdefault(word, len(self._words)) for word in self._split(text)))
 
 
 class ScriptedGeneration:

@@ -141,9 +141,9 @@ _FULL: tuple[Callable[..., str], ...] = (
 SETS = {
     "small": _SMALL,
     "full": _FULL,
-    "memory": (core_memory_append, core_memory_replace, nothing_to_remember),
+    "memory": (core_memory_append, core_memory_replace, core_memory_rewrite, nothing_to_remember),
 }
-"""The sets a profile may name; `memory` is what the memory step before a reply offers."""
+"""The two sets a profile may name, and `memory`: what the memory step before a reply offers."""
 
 
 def function_set(name: str) -> tuple[Function, ...]:
@@ -154,8 +154,15 @@ def function_set(name: str) -> tuple[Function, ...]:
 
 
 EDITS_CORE = frozenset({"core_memory_append", "core_memory_replace", "core_memory_rewrite"})
-WRITES = EDITS_CORE | {"archival_memory_insert"}
-"""Functions that store what the model wrote: never run with arguments that were cut."""
+"""Functions that edit core memory."""
 
 SILENT = frozenset({"nothing_to_remember"})
-"""Functions that leave no trace in the queue."""
+"""Functions of the memory step that keep nothing."""
+
+READS = SILENT | {
+    "send_message",
+    "conversation_search",
+    "conversation_search_date",
+    "archival_memory_search",
+}
+"""Functions that may run with an argument that was cut: they change nothing."""

@@ -9,6 +9,7 @@ from localmem.errors import WindowTooSmall
 from localmem.functions.schema import Function
 from localmem.kernel.cutting import fit
 from localmem.kernel.settings import LEAST_ROOM, Settings
+from localmem.memory.memory import Memory
 from localmem.processor.interface import (
     CoreMemory,
     Documentation,
@@ -48,17 +49,25 @@ class MainContext:
     """System instructions, function documentation, core memory, summary and the FIFO queue (MemGPT, 2.1).
 
     `room` is what core memory, summary and queue may take together; `pressure` how much of it they do take.
+    `aside` tokens are kept free for an instruction that is shown once, behind the queue.
     Raises WindowTooSmall, naming the smallest window that works.
     """
 
-    def __init__(self, processor: Processor, settings: Settings, system: str, functions: Sequence[Function]):
+    def __init__(
+        self,
+        processor: Processor,
+        settings: Settings,
+        system: str,
+        functions: Sequence[Function],
+        aside: int = 0,
+    ) -> None:
         self._processor, self._settings = processor, settings
         self._system = processor.encode(Instructions(system))
         self._functions = processor.encode(Documentation(documentation(functions, processor.abilities.howto)))
         self._opening = processor.encode(Opening())
         self._pages_out = any(function.name == "page_out" for function in functions)
         self.answer = settings.answer_tokens(processor.window)
-        static = len(self._system) + len(self._functions) + len(self._opening)
+        static = len(self._system) + len(self._functions) + len(self._opening) + aside
         self.room = processor.window - self.answer - static
         if self.room < LEAST_ROOM:
             least = static + LEAST_ROOM + settings.answer_tokens(0)
@@ -71,7 +80,21 @@ class MainContext:
         self._core_text = ""
         self._core = self._summary = Segment(())
         self._queue: list[Entry] = []
+        self._aside: Call | None = None
         self._evicted_at = 0
+
+    def load(self, memory: Memory) -> None:
+        """Show what is on disk: core blocks, summary and queue."""
+        self.show_core(memory.blocks())
+        self.show_summary(memory.summary())
+        self.show_queue(memory.queue())
+        self._evicted_at = memory.evicted_at()
+
+    def show_queue(self, records: Sequence[Record]) -> None:
+        """Put the records of the queue in place, oldest first."""
+        self._queue = []
+        for record in records:
+            self.add(record)
 
     def show_core(self, blocks: Sequence[Block]) -> None:
         """Put the core blocks in place, cut to their share of the room."""
@@ -84,19 +107,20 @@ class MainContext:
         text = f"\nSummary of what left your window:\n{summary}\n" if summary else ""
         self._summary = fit(Summary(text), int(self.room * self._settings.summary_share), self._processor)
 
-    def show_queue(self, records: Sequence[Record]) -> None:
-        """Put the records of the queue in place, oldest first."""
-        self._queue = []
-        for record in records:
-            self.add(record)
-
     def add(self, record: Record) -> None:
-        """Put a record at the end of the queue, cut to what one record may take."""
-        if isinstance(record, Result) and self._hidden(record):
-            return
+        """Put a record at the end of the queue, cut to what one record may take.
+
+        A call made aside shows in core memory; it stands in the queue only if it failed, with its error.
+        """
         if isinstance(record, Call) and record.aside:
+            self._aside = record
             return
-        self._queue.append(Entry(record, self._shown(record)))
+        if isinstance(record, Result) and self._aside is not None and record.call == self._aside.id:
+            if not record.ok:
+                self._queue.append(Entry(self._aside, self._shown(self._aside)))
+            self._aside = None
+        if not (isinstance(record, Result) and self._hidden(record)):
+            self._queue.append(Entry(record, self._shown(record)))
 
     def _shown(self, record: Record) -> Segment:
         if isinstance(record, Result) and self._pages_out and len(record.text) >= LONG and not record.stub:
@@ -149,12 +173,14 @@ class MainContext:
         return [self._system, self._functions, self._core, self._summary]
 
     def leaving(self) -> tuple[Record, ...]:
-        """Return the oldest records, in whole groups, whose leaving brings the pressure down to `evict_to`.
+        """Return the oldest records, in whole groups, whose leaving brings the queue down to `evict_to`.
 
-        A call never leaves without its result. The newest group stays.
+        That is a share of the room that core memory and summary leave. A call never leaves without its result.
+        The newest group stays.
         """
         groups = self._groups()
-        target = int(self.room * self._settings.evict_to)
+        fixed = len(self._core) + len(self._summary)
+        target = fixed + int((self.room - fixed) * self._settings.evict_to)
         used, leaving = self.used, 0
         while used > target and leaving < len(groups) - 1:
             used -= sum(len(entry.segment) for entry in groups[leaving])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
-from localmem.functions.standard import EDITS_CORE, SILENT, function_set
+from localmem.functions.standard import EDITS_CORE, READS, SILENT, function_set
 from localmem.kernel.settings import Settings
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Block, Call, Event, EventKind, Result
@@ -16,13 +17,25 @@ VERDICT = "tells_a_fact"
 SELF = "persona"
 """The block about the agent itself; what a person tells about the world goes elsewhere."""
 
+NEARLY_FULL = 0.9
+"""Share of a block's limit from which the memory step may write the block anew."""
+
+Made = tuple[Call, Result]
+"""A call of the present turn and what it came to."""
+
 
 class Policy:
-    """The rules of one agent's turns, from its settings; `own` are functions beside the standard set."""
+    """The rules of one agent's turns, from its settings; `own` are functions beside the standard set.
+
+    Raises DefinitionError when two functions have one name.
+    """
 
     def __init__(self, settings: Settings, own: Sequence[Function] = ()) -> None:
         self._settings = settings
         self._standard = (*function_set(settings.functions), *own)
+        names = [function.name for function in self._standard]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise DefinitionError(f"there are two functions named {', '.join(sorted(twice))}: rename one")
         self._remembering = function_set("memory") if settings.memory_step else ()
         answers = {f.name: "no" if f.name in SILENT else "yes" for f in self._remembering}
         self._verdict = Verdict(VERDICT, answers)
@@ -30,27 +43,26 @@ class Policy:
             {function.name: function for function in (*self._standard, *self._remembering)}.values()
         )
 
-    def outside(self, call: Call) -> bool:
-        """Return whether a call touches more than the agent's memory."""
-        return any(function.outside for function in self.functions if function.name == call.function)
+    def shape(self, event: Event, made: Sequence[Made], blocks: Sequence[Block], final: bool) -> Calls:
+        """Return what the next call may be; on the last step of a chain only a message.
 
-    def remembers(self, event: Event, calls: Sequence[Call], final: bool) -> bool:
-        """Return whether this is the memory step, which stands before everything else in a person's turn."""
-        return bool(self._remembering) and event.kind is EventKind.USER and not calls and not final
-
-    def shape(self, event: Event, calls: Sequence[Call], blocks: Sequence[Block], final: bool) -> Calls:
-        """Return what the next call may be; on the last step of a chain only a message."""
+        The memory step stands before everything else in a person's turn; what it kept is not edited again in
+        that turn.
+        """
         labels = writable(blocks)
-        remembering = self.remembers(event, calls, final)
+        remembering = bool(self._remembering) and event.kind is EventKind.USER and not made and not final
         if remembering:
             labels = tuple(label for label in labels if label != SELF) or labels
-            offered = self._remembering
+            full = any(
+                len(block.value) > NEARLY_FULL * block.limit for block in blocks if block.label in labels
+            )
+            offered = [f for f in self._remembering if full or f.name != "core_memory_rewrite"]
         elif final:
-            offered = tuple(function for function in self._standard if function.name == "send_message")
-        elif self._remembering:
-            offered = tuple(function for function in self._standard if function.name not in EDITS_CORE)
+            offered = [function for function in self._standard if function.name == "send_message"]
+        elif any(call.aside and result.ok for call, result in made):
+            offered = [function for function in self._standard if function.name not in EDITS_CORE]
         else:
-            offered = self._standard
+            offered = list(self._standard)
         return Calls(
             tuple(function for function in offered if function.callable_with(labels)),
             thought=self._settings.thought,
@@ -60,18 +72,38 @@ class Policy:
             verdict=self._verdict if remembering else None,
         )
 
-    def goes_on(self, event: Event, calls: Sequence[Call], result: Result) -> bool:
+    def objection(self, call: Call, made: Sequence[Made], shown: Sequence[int]) -> str:
+        """Return why a call is not to be run at all, or "".
+
+        `shown` are the ids of the records in the queue: a call may be made again once its result has left.
+        """
+        if not call.function:
+            return "that was no function call; write one as described"
+        if call.cut and call.function not in READS:
+            return "too long: it was cut and nothing was done; say it shorter"
+        for earlier, result in made:
+            same = (earlier.function, earlier.arguments) == (call.function, call.arguments)
+            if same and result.ok and result.id in shown:
+                return "you did exactly this already; its result stands above"
+        return ""
+
+    def outside(self, call: Call) -> bool:
+        """Return whether a call touches more than the agent's memory."""
+        return any(function.outside for function in self.functions if function.name == call.function)
+
+    def goes_on(self, event: Event, made: Sequence[Made]) -> bool:
         """Return whether the model runs again before the next event (a heartbeat).
 
         A failed call always goes on, so that the model reads the error; and a person's turn does not end
         before the person was answered, whatever the model asked for.
         """
-        answered = any(call.function == "send_message" for call in calls)
+        call, result = made[-1]
+        answered = any(call.function == "send_message" and result.ok for call, result in made)
         if not result.ok or (event.kind is EventKind.USER and not answered):
             return True
         if self._settings.heartbeat == "asked":
-            return calls[-1].heartbeat
-        return calls[-1].function != "send_message"
+            return call.heartbeat
+        return call.function != "send_message"
 
 
 def writable(blocks: Sequence[Block]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Label, Length, Range, function
-from localmem.functions.standard import EDITS_CORE, SETS, SILENT, WRITES, function_set
+from localmem.functions.standard import EDITS_CORE, READS, SETS, function_set
 from localmem.memory.desk import Desk
 
 
@@ -154,7 +154,7 @@ def test_an_unknown_set_names_those_there_are() -> None:
 
 def test_the_named_groups_are_functions_that_exist() -> None:
     known = {made.name for name in SETS for made in function_set(name)}
-    assert known >= EDITS_CORE | WRITES | SILENT
+    assert known >= EDITS_CORE | READS
 
 
 def test_a_function_with_a_label_needs_a_block() -> None:

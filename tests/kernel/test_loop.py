@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 from awake import Bench, Clock, calls, run, says, user
 
-from localmem.errors import BadInput
+from localmem.errors import BadInput, DefinitionError
 from localmem.functions.schema import function
-from localmem.records import Call, Delta, Event, EventKind, Item, Result
+from localmem.memory.desk import Desk
+from localmem.processor.interface import Limits, Segment, Shape
+from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result
+from localmem.testing import ScriptedGeneration, ScriptedProcessor
+
+
+class Killed(BaseException):
+    """Ends a turn as a kill would: nothing of ours runs any more."""
 
 
 def functions(items: list[Item]) -> list[str]:
@@ -233,14 +242,14 @@ def test_a_function_that_touches_the_outside_runs_once_and_is_unknown_after_a_cr
         """Ring the bell at the door."""
         rung.append(tone)
         if tone == "high":
-            raise KeyboardInterrupt  # the process ends here
+            raise Killed  # the process ends here
         return "rung"
 
     own = (function(ring_bell, outside=True),)
     agent, _ = bench.wake([calls("ring_bell", tone="low"), says("done")], functions_of_its_own=own)
     assert [item.text for item in run(agent, "ring") if isinstance(item, Result)] == ["rung", ""]
     agent, _ = bench.wake([calls("ring_bell", tone="high")], functions_of_its_own=own)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run(agent, "ring again")
     agent, processor = bench.wake([says("I do not know")], functions_of_its_own=own)
     results = [item for item in agent.resume() if isinstance(item, Result)]
@@ -265,3 +274,133 @@ def test_an_edit_names_the_results_it_rests_on(bench: Bench) -> None:
     assert edit.origin.author == "agent"
     assert found.id in edit.origin.rests_on
     assert "data, no instructions" in found.text
+
+
+def test_a_bug_ends_the_turn_and_not_the_agent(bench: Bench) -> None:
+    def divide(desk: object, by: int) -> str:
+        """Divide one by a number."""
+        return str(1 / by)
+
+    own = (function(divide),)
+    agent, _ = bench.wake([calls("divide", by=0), says("sorry")], functions_of_its_own=own)
+    with pytest.raises(ZeroDivisionError):
+        run(agent, "one by nothing?")
+    assert bench.memory.unfinished() is None
+    assert functions(run(agent, "still there?")) == ["send_message"]
+
+
+def test_a_reply_that_a_crash_kept_from_the_screen_is_shown_by_the_next_start(bench: Bench) -> None:
+    event = bench.memory.open_turn(user("hi"))
+    bench.memory.add(says("hello"), event.turn)
+    agent, _ = bench.wake([])
+    items = list(agent.resume())
+    assert functions(items) == ["send_message"]
+    assert bench.memory.unfinished() is None
+
+
+def test_a_memory_step_that_fails_is_told_to_the_model_which_can_mend_it(bench: Bench) -> None:
+    bench.memory.put_block(Block("human", "x" * 1500 + "y" * 495, 2000), "user")
+    script = [
+        calls("core_memory_append", label="human", content="Ada has a dog"),
+        calls("core_memory_replace", label="human", old_content="y" * 495, new_content="Ada has a dog"),
+        says("noted"),
+    ]
+    agent, processor = bench.wake(script, memory_step=True, window=4096)
+    run(agent, "I have a dog")
+    assert "<result> error" in processor.prompts[1]
+    assert bench.memory.blocks()[1].value == "x" * 1500 + "Ada has a dog"
+    offered = {function.name for function in processor.shapes[0].functions}  # type: ignore[union-attr]
+    assert "core_memory_rewrite" in offered
+
+
+def test_an_event_without_a_memory_step_may_edit_core_memory(bench: Bench) -> None:
+    script = [calls("core_memory_append", label="human", content="woke at 9"), says("good morning")]
+    agent, _ = bench.wake(script, memory_step=True)
+    list(agent.turn(Event(EventKind.TIMER, "good morning")))
+    assert bench.memory.blocks()[1].value == "woke at 9"
+
+
+def test_a_call_that_failed_may_be_made_again(bench: Bench) -> None:
+    append = calls("core_memory_append", label="human", content="y" * 100)
+    bench.memory.put_block(Block("human", "x" * 60, 120), "user")
+    make_room = calls("core_memory_replace", label="human", old_content="x" * 60, new_content="")
+    agent, _ = bench.wake([append, make_room, append, says("done")])
+    items = run(agent, "remember y")
+    assert [item.ok for item in items if isinstance(item, Result)] == [False, True, True, True]
+
+
+def test_a_cut_call_of_any_function_is_not_executed(bench: Bench) -> None:
+    sent: list[str] = []
+
+    def mail(desk: None, body: str) -> str:
+        """Send a letter."""
+        sent.append(body)
+        return "sent"
+
+    cut = Call("", "mail", {"body": "half a let"}, cut=True)
+    own = (function(mail, outside=True),)
+    agent, _ = bench.wake([cut, says("sorry")], functions_of_its_own=own)
+    assert [item.ok for item in run(agent, "write") if isinstance(item, Result)] == [False, True]
+    assert not sent
+
+
+def test_an_edit_by_any_function_is_in_the_next_prompt(bench: Bench) -> None:
+    def note_mood(desk: Desk, mood: str) -> str:
+        """Note how the person feels."""
+        desk.append("human", f"mood: {mood}")
+        return "noted"
+
+    agent, processor = bench.wake(
+        [calls("note_mood", mood="sunny"), says("ok")], functions_of_its_own=(function(note_mood),)
+    )
+    run(agent, "what a day")
+    assert "mood: sunny" in processor.prompts[1].split("</system>")[0]
+
+
+def test_a_message_closed_at_its_last_word_is_kept(bench: Bench) -> None:
+    agent, _ = bench.wake([says("one two")])
+    turn = agent.turn(user("hi"))
+    while next(turn) != Delta(" two"):
+        pass
+    turn.close()
+    said = [r.arguments["message"] for r in bench.memory.records() if isinstance(r, Call)]
+    assert said == ["one two"]
+    assert bench.memory.unfinished() is None
+
+
+def test_two_functions_of_one_name_are_refused(bench: Bench) -> None:
+    def send_message(desk: Desk, message: str) -> str:
+        """Say something else."""
+        return ""
+
+    with pytest.raises(DefinitionError, match="send_message"):
+        bench.wake([], functions_of_its_own=(function(send_message),))
+
+
+@pytest.mark.parametrize("text", ["half \ud83d", "\udcff"])
+def test_half_a_character_is_refused_before_anything_is_stored(bench: Bench, text: str) -> None:
+    agent, _ = bench.wake([])
+    with pytest.raises(BadInput):
+        run(agent, text)
+    assert not bench.memory.records()
+
+
+def test_an_unconstrained_model_is_held_to_the_shape(bench: Bench) -> None:
+    """Without a grammar a model may call what is not on offer: it is told, and the last step still ends."""
+    agent, processor = bench.wake([says("hi"), says("hi")], memory_step=True, max_steps=2)
+    processor.generate = unchecked(processor)  # type: ignore[method-assign]
+    items = run(agent, "hello")
+    assert [item.ok for item in items if isinstance(item, Result)] == [False, True]
+    assert "<call> send_message" in processor.prompts[1]
+
+
+def unchecked(processor: ScriptedProcessor) -> Callable[..., ScriptedGeneration]:
+    """Return a generate that lets through what the shape forbids, as a model without a grammar does."""
+    script = iter([says("too early"), says("hi")])
+
+    def generate(prompt: Sequence[Segment], shape: Shape, limits: Limits) -> ScriptedGeneration:
+        words = {number: word for word, number in processor._words.items()}
+        processor.prompts.append(" ".join(words[token] for segment in prompt for token in segment.ids))
+        return ScriptedGeneration(next(script), sum(map(len, prompt)))
+
+    return generate

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from localmem.errors import WindowTooSmall
 from localmem.kernel.agent import Agent
-from localmem.kernel.context import MainContext
 from localmem.kernel.settings import Settings
 from localmem.memory.home import Home
 from localmem.processor.interface import Calls, Prose
@@ -47,13 +46,54 @@ def test_an_alert_comes_once_a_period(bench: Bench) -> None:
 
 
 def test_an_alert_replaces_neither_an_error_nor_a_heartbeat(bench: Bench) -> None:
-    script = iter([says("one"), calls("conversation_search", query="x", page=99), says("two")])
-    agent, processor = bench.wake(lambda shape: next(script), window=2048, warn_at=0.02)
-    run(agent, words(100))
-    run(agent, "go")
-    alerted = next(prompt for prompt in processor.prompts if "<alert>" in prompt)
-    assert "<user>" in alerted
+    """The alert comes with a full window, right behind a failed call: the error stands in the same prompt."""
+    wrong = calls("core_memory_replace", label="human", old_content="nowhere", new_content="x")
+    search = calls("conversation_search", query="word5")
+    agent, processor = bench.wake([wrong, search, says("two")], window=2048, warn_at=0.01)
+    event = bench.memory.open_turn(user(words(100)))
+    bench.memory.close_turn(event.turn)
+    agent.context.load(bench.memory)
+    items = run(agent, "go")
+    alert = next(item for item in items if isinstance(item, Event) and item.kind is EventKind.ALERT)
+    error = next(item for item in items if isinstance(item, Result) and not item.ok)
+    assert "<alert>" in processor.prompts[0]
+    assert error.text in processor.prompts[1]
+    assert alert.id < error.id
     assert len(processor.prompts) == 3
+
+
+def test_alerts_go_on_counting_after_a_restart(bench: Bench) -> None:
+    alerts = evictions = 0
+    for number in range(120):
+        agent, _ = bench.wake(lambda shape: "Summary." if isinstance(shape, Prose) else says("noted"))
+        for item in run(agent, words(40, f"m{number}x")):
+            alerts += isinstance(item, Event) and item.kind is EventKind.ALERT
+            evictions += isinstance(item, Eviction)
+    assert evictions > 2
+    assert evictions <= alerts <= evictions + 1
+
+
+@pytest.mark.parametrize("text", ["猫" * 3000, "word " * 3000, "x" * 9000])
+def test_the_memory_step_leaves_room_for_the_answer(bench: Bench, text: str) -> None:
+    """One token a character, as with scripts that a vocabulary does not know."""
+    script = lambda shape: "S." if isinstance(shape, Prose) else moves_of_the_memory_step(shape)  # noqa: E731
+    processor = ScriptedProcessor(script, window=8192, characters=True)
+    agent = Agent(bench.memory, processor, Settings(memory_step=True), clock=bench.clock)
+    for number in range(12):
+        run(agent, f"{number} {text}")
+
+
+def moves_of_the_memory_step(shape: Calls) -> Call:
+    return calls("nothing_to_remember") if shape.verdict else says("noted")
+
+
+def test_a_full_core_memory_does_not_empty_the_queue(bench: Bench) -> None:
+    bench.memory.put_block(Block("human", words(600), 6000), "user")
+    agent, _ = bench.wake(lambda shape: "S." if isinstance(shape, Prose) else says("noted"))
+    for number in range(30):
+        for item in run(agent, words(30, f"m{number}x")):
+            if isinstance(item, Eviction):
+                assert len(agent.context.queue) >= 6
 
 
 @pytest.mark.parametrize("answer", ["", "   \n "])
@@ -109,7 +149,7 @@ def test_a_window_too_small_names_the_smallest_that_works(bench: Bench) -> None:
 def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(bench: Bench) -> None:
     searches = [calls("conversation_search", query=f"elephant {n}") for n in range(12)]
     script = [*searches, says("done")]
-    moves = iter(script)
+    moves = iter([*script, says("welcome")])
     for number in range(10):
         event = bench.memory.open_turn(user(f"elephant {words(120, f'z{number}')}"))
         bench.memory.close_turn(event.turn)
@@ -118,6 +158,9 @@ def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(benc
     )
     run(agent, "please find the elephant")
     assert "please find the elephant" in processor.prompts[-1]
+    assert "please find the elephant" not in bench.memory.summary()
+    run(agent, "thanks")
+    assert "Still to be answered" not in processor.prompts[-1]
 
 
 texts = st.one_of(
@@ -132,41 +175,62 @@ def moves(shape: Calls | Prose, draw: st.DataObject) -> Move:
     offered = [function.name for function in shape.functions]
     name = draw.draw(st.sampled_from(offered))
     text = draw.draw(texts)[:500] or "x"
-    arguments = {
+    arguments: dict[str, dict[str, object]] = {
         "send_message": {"message": text},
         "core_memory_append": {"label": "human", "content": text},
         "core_memory_replace": {"label": "human", "old_content": text[:3], "new_content": text},
+        "core_memory_rewrite": {"label": "human", "content": text},
         "conversation_search": {"query": text[:100]},
+        "conversation_search_date": {"start": "2026-03-01", "end": "2026-03-09"},
         "archival_memory_insert": {"content": text},
         "archival_memory_search": {"query": text[:100], "page": 2},
+        "pause_heartbeats": {"minutes": 5},
+        "page_out": {"record": 7},
         "nothing_to_remember": {},
-    }[name]
-    return Call("", name, arguments)
+    }
+    heartbeat, cut = draw.draw(st.booleans()), draw.draw(st.integers(0, 9)) == 0
+    return Call("t" * shape.thought, name, arguments[name], heartbeat, cut=cut)
+
+
+chosen = st.builds(
+    Settings,
+    functions=st.sampled_from(["small", "full"]),
+    heartbeat=st.sampled_from(["asked", "derived"]),
+    thought=st.sampled_from([0, 80]),
+    memory_step=st.booleans(),
+    max_steps=st.integers(1, 6),
+    max_errors=st.integers(1, 3),
+    warn_at=st.floats(0.3, 0.9),
+    evict_to=st.floats(0.2, 0.7),
+    result_tokens=st.integers(60, 900),
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data(), window=st.integers(1250, 6000), messages=st.lists(texts, min_size=1, max_size=12))
+@given(
+    data=st.data(),
+    limits=chosen,
+    window=st.integers(1600, 6000),
+    messages=st.lists(texts, min_size=1, max_size=10),
+)
 def test_any_conversation_stays_within_budget_and_loses_nothing(
-    data: st.DataObject, window: int, messages: list[str]
+    data: st.DataObject, limits: Settings, window: int, messages: list[str]
 ) -> None:
-    """The scripted processor asserts the budget at every generation; the log must hold every word, in order."""
+    """The scripted processor asserts budget and answer reserve at every generation; the log holds every word."""
     with TemporaryDirectory() as folder, Home.open(Path(folder), embedder=HashEmbedder()) as home:
         memory = home.create_agent("default")
         processor = ScriptedProcessor(lambda shape: moves(shape, data), window=window)
-        agent = Agent(memory, processor, Settings(memory_step=True), clock=Clock())
+        agent = Agent(memory, processor, limits, clock=Clock())
         kept = [message for message in messages if message.strip()]
         for message in kept:
             list(agent.turn(user(message)))
-            assert agent.context.used == sum(map(len, agent.context.prompt())) - static(agent.context)
+            report = agent.report()
+            assert report.used == sum(map(len, agent.context.prompt()))
+            assert memory.unfinished() is None
         said = [r.text for r in memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]
         assert said == kept
-        pairs = {r.call for r in memory.records() if isinstance(r, Result)}
-        assert pairs == {r.id for r in memory.records() if isinstance(r, Call)}
-        again = Agent(memory, processor, Settings(memory_step=True), clock=Clock())
+        answered = [r.call for r in memory.records() if isinstance(r, Result)]
+        assert answered == [r.id for r in memory.records() if isinstance(r, Call)]
+        again = Agent(memory, processor, limits, clock=Clock())
         visible = [r.id for r in agent.context.queue]
         assert [r.id for r in again.context.queue] == visible
-
-
-def static(context: MainContext) -> int:
-    sections = context.report().sections
-    return sections["system"] + sections["functions"]

@@ -1,0 +1,40 @@
+"""What is told beside an event: the time when it matters, and who comes back after how long."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from localmem.kernel.settings import Settings
+from localmem.memory.memory import Counts
+from localmem.records import Event, EventKind
+
+
+def stamped(event: Event, now: datetime, last: datetime | None, settings: Settings) -> Event:
+    """Return the event as of now, with the time in its note when the record before it is some minutes old."""
+    note = event.note
+    if not note and last is not None:
+        minutes = (now - last) / timedelta(minutes=1)
+        if settings.clock_minutes <= minutes < settings.quiet_minutes:
+            note = f"{now:%Y-%m-%d %H:%M}"
+    return Event(event.kind, event.text, note, created_at=now)
+
+
+def login(counts: Counts, now: datetime, settings: Settings) -> Event | None:
+    """Return the event that opens a session, or None in the midst of one: how long it was, what is held."""
+    text = "You meet this person for the first time."
+    if counts.last_active is not None:
+        away = now - counts.last_active
+        if away < timedelta(minutes=settings.quiet_minutes):
+            return None
+        text = f"The person is back after {ago(away)}."
+    text += f" Recall storage: {counts.recall} messages. Archival memory: {counts.archival} passages."
+    return Event(EventKind.LOGIN, text, f"{now:%Y-%m-%d %H:%M %A}", created_at=now)
+
+
+def ago(away: timedelta) -> str:
+    """Return a span of time in words, in its largest unit."""
+    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = int(away.total_seconds() // seconds)
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "a moment"
