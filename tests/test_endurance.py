@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inputs import varied
@@ -13,7 +16,7 @@ from localmem.functions.executor import bind
 from localmem.kernel.agent import Agent
 from localmem.memory.home import Home
 from localmem.processor.engine import LlamaProcessor
-from localmem.processor.interface import Limits, Segment, Shape
+from localmem.processor.interface import Limits, Prose, Segment, Shape
 from localmem.processor.registry import Registry
 from localmem.records import Call, Event, EventKind, Eviction, Result
 from localmem.runtime import Options, settings_of
@@ -29,6 +32,8 @@ class Watched(LlamaProcessor):
     def generate(self, prompt: list[Segment], shape: Shape, limits: Limits):  # type: ignore[no-untyped-def, override]
         ids = [token for segment in prompt for token in segment.ids]
         assert len(ids) + limits.tokens <= self.window
+        assert limits.tokens >= 256 or isinstance(shape, Prose)
+        assert len(self.llama.cached) <= self.window
         self.checks += 1
         generation = super().generate(prompt, shape, limits)
         assert generation._prompt == ids
@@ -128,3 +133,41 @@ def test_the_inputs_are_varied_and_repeatable() -> None:
     assert inputs == varied(200)
     assert len(set(inputs)) > 190
     assert max(len(text.encode()) for text in inputs) > 50_000
+
+
+def ask(home: Path, text: str, *options: str) -> dict[str, Any]:
+    """Run one turn in a process of its own."""
+    command = [
+        sys.executable,
+        "-c",
+        "from localmem.cli.main import run; run()",
+        "--home",
+        str(home),
+        "ask",
+        text,
+    ]
+    run = subprocess.run([*command, "--json", *options], capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(run.stdout)
+    return answer
+
+
+@pytest.mark.model
+@pytest.mark.large
+def test_a_name_and_a_dog_outlive_the_process(tmp_path: Path, qwen15: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / qwen15.name).symlink_to(qwen15)
+    told = ask(tmp_path, "My name is Ada, I live in Lisbon and I have a dog called Bruno")
+    assert any(step["function"].startswith("core_memory_") and step["ok"] for step in told["steps"])
+    assert "Bruno" in ask(tmp_path, "What is my dog called?")["reply"]
+
+
+@pytest.mark.model
+@pytest.mark.large
+def test_the_smallest_model_makes_the_same_calls_legally(tmp_path: Path, smollm2: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / smollm2.name).symlink_to(smollm2)
+    for text in ("My name is Ada, I live in Lisbon and I have a dog called Bruno", "What is my dog called?"):
+        answer = ask(tmp_path, text, "--model", SMOL)
+        assert answer["steps"][-1]["function"] == "send_message"
+        assert answer["reply"]
+        assert answer["context"]["used"] <= answer["context"]["window"]
