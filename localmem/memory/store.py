@@ -46,6 +46,7 @@ class Store:
         """
         self.path = path
         self._gate = threading.Lock()
+        self._closed = False
         self._root: Any = self._connect()
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="localmem-writer", daemon=True)
@@ -62,14 +63,14 @@ class Store:
         An exception of `work` rolls everything back and is raised here. `point` names the write for
         `crash.reach`. An interrupt of the caller is raised when the write under way has ended.
 
-        Raises DiskFault when the disk fails; nothing of the write is kept then.
+        Raises DiskFault when the disk fails; nothing of the write is kept then. Raises HomeUnusable once closed.
         """
         if threading.current_thread() is self._thread:
             raise RuntimeError("a write inside a write: use the desk that was handed in")
-        if not self._thread.is_alive():
-            raise RuntimeError("the store is closed")
         future: Future[T] = Future()
-        self._jobs.put((lambda: self._transact(work, point), future))
+        with self._gate:  # after the last job, which close puts there, nobody would answer
+            self._refuse_if_closed()
+            self._jobs.put((lambda: self._transact(work, point), future))
         try:
             return future.result()
         except (KeyboardInterrupt, SystemExit):
@@ -78,7 +79,10 @@ class Store:
             raise
 
     def read(self, work: Callable[[Cursor], T]) -> T:
-        """Run `work` on a cursor of its own, over one consistent state of the store, in this thread."""
+        """Run `work` on a cursor of its own, over one consistent state of the store, in this thread.
+
+        Raises HomeUnusable once the store is closed, and DiskFault.
+        """
         import duckdb
 
         try:
@@ -92,10 +96,12 @@ class Store:
             raise self._fault(error) from error
 
     def close(self) -> None:
-        """Finish the writes that wait, then close the file. Closing twice is fine."""
-        if self._thread.is_alive():
-            self._jobs.put(None)
-            self._thread.join()
+        """Finish the writes that wait, then close the file for good. Closing twice is fine."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
         with self._gate:
             if self._root is not None:
                 self._close_root()
@@ -155,8 +161,14 @@ class Store:
         except duckdb.Error:
             self._invalidate()
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise HomeUnusable(f"the home {self.path.parent} is closed: open it again")
+
     def _cursor(self) -> Cursor:
         with self._gate:
+            if threading.current_thread() is not self._thread:  # which still finishes the writes that wait
+                self._refuse_if_closed()
             if self._root is None:
                 self._root = self._connect()
             return self._root.cursor()

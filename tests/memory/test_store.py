@@ -95,13 +95,6 @@ def test_a_fatal_error_opens_the_file_again(store: Store) -> None:
     assert rows(store) == [1, 3]
 
 
-def test_a_closed_store_says_so(store: Store) -> None:
-    store.close()
-    store.close()
-    with pytest.raises(RuntimeError, match="closed"):
-        put(store, 1)
-
-
 def test_readers_see_only_what_is_committed(store: Store) -> None:
     inside, go = threading.Event(), threading.Event()
 
@@ -117,6 +110,53 @@ def test_readers_see_only_what_is_committed(store: Store) -> None:
     go.set()
     writer.join()
     assert rows(store) == [1]
+
+
+def test_a_closed_home_refuses_whoever_is_late(tmp_path: Path) -> None:
+    with Home.open(tmp_path) as home:
+        memory = home.create_agent("a")
+    late = [memory.blocks, home.agents, lambda: memory.set_model("m"), lambda: memory.evict(1, "")]
+    for work in late:
+        with pytest.raises(HomeUnusable, match="is closed"):
+            work()
+    with Home.open(tmp_path) as again:
+        assert again.agent("a").model is None
+        with pytest.raises(HomeUnusable, match="is closed"):
+            memory.blocks()
+
+
+def test_closing_finishes_the_writes_that_wait(store: Store) -> None:
+    held, go = threading.Event(), threading.Event()
+    works = [
+        lambda: store.write(lambda cursor: held.set() or go.wait(10)),
+        lambda: put(store, 1),
+        store.close,
+    ]
+    threads = []
+    for work in works:
+        threads.append(threading.Thread(target=work, daemon=True))
+        threads[-1].start()
+        held.wait(10)
+        threads[-1].join(0.1)
+    refused: list[type[BaseException]] = []
+
+    def late() -> None:
+        try:
+            put(store, 2)
+        except BaseException as error:
+            refused.append(type(error))
+
+    threads.append(threading.Thread(target=late, daemon=True))
+    threads[-1].start()
+    threads[-1].join(0.1)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert refused == [HomeUnusable]
+    store.close()
+    again = Store(store.path, clock=system_clock)
+    assert rows(again) == [1]
+    again.close()
 
 
 def test_migrations_are_applied_once_in_order(tmp_path: Path) -> None:
