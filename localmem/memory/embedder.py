@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FOLDER = "all-minilm-l6-v2"
+"""The embedder that is used where no other is asked for, by the name of its folder."""
 
 
 class Embedder(Protocol):
@@ -20,19 +21,15 @@ class Embedder(Protocol):
     def name(self) -> str:
         """What the vectors are stored under: vectors of different names do not compare."""
 
-    @property
-    def dimension(self) -> int: ...
-
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return float32 rows of length 1, of shape (len(texts), dimension)."""
+        """Return float32 rows of length 1, of shape (len(texts), numbers in a vector)."""
 
 
 class SentenceEmbedder:
     """A sentence-transformers model in a local folder, on the CPU, without network or telemetry."""
 
-    def __init__(self, path: Path, *, dimension: int = 384) -> None:
+    def __init__(self, path: Path) -> None:
         self.name = path.name
-        self.dimension = dimension
         self._path = path
         self._model: Any = None
 
@@ -42,8 +39,6 @@ class SentenceEmbedder:
 
         if self._model is None:
             self._model = _load(self._path)
-        if not texts:
-            return np.empty((0, self.dimension), np.float32)
         rows = self._model.encode(
             list(texts),
             batch_size=32,
@@ -54,9 +49,8 @@ class SentenceEmbedder:
         return np.ascontiguousarray(rows, np.float32)
 
 
-def find_embedder(models: Path) -> Embedder | None:
-    """Return the embedder whose files lie under the folder of models, or None (search is by words alone)."""
-    folder = models / FOLDER
+def find_embedder(folder: Path) -> Embedder | None:
+    """Return the embedder whose files lie in a folder, or None (search is by words alone)."""
     return SentenceEmbedder(folder) if (folder / "modules.json").is_file() else None
 
 
@@ -70,5 +64,5 @@ def _load(path: Path) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the variables come late if others import it
     return SentenceTransformer(str(path), device="cpu", local_files_only=True)

@@ -18,7 +18,7 @@ from localmem.memory import agents
 from localmem.memory.agents import AgentRow
 from localmem.memory.clock import Clock, stamp, system_clock
 from localmem.memory.core import DEFAULT_BLOCKS
-from localmem.memory.embedder import Embedder, find_embedder
+from localmem.memory.embedder import FOLDER, Embedder, find_embedder
 from localmem.memory.memory import Memory
 from localmem.memory.store import Store
 from localmem.records import Block
@@ -37,18 +37,31 @@ def default_home() -> Path:
 class Home:
     """An open home. Close it, or use it as a context manager: another process can open it only then."""
 
-    def __init__(self, path: Path, lock: int, store: Store, clock: Clock, embedder: Embedder | None) -> None:
+    def __init__(
+        self, path: Path, lock: int, store: Store, clock: Clock, embedder: Embedder | None, folder: Path
+    ) -> None:
         self.path = path
         self.models = path / "models"
         self.store = store
         self._lock = lock
         self._clock = clock
         self._embedder = embedder
+        self._embedder_folder = folder
         self._open: dict[str, Memory] = {}
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock = system_clock, embedder: Embedder | None = None) -> Home:
-        """Open the home at `path`, making it if need be. `embedder`: else the one under its models, if any.
+    def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock = system_clock,
+        embedder: Embedder | None = None,
+        embedder_folder: str | Path = FOLDER,
+    ) -> Home:
+        """Open the home at `path`, making it if need be.
+
+        Without an `embedder`, the one in `embedder_folder` is used once it is there; a relative folder lies
+        under the home's models.
 
         Raises HomeInUse (another process has it), HomeUnusable (no folder, not writable, of a newer
         localmem) and DiskFault (the disk is full, the store is damaged).
@@ -57,7 +70,8 @@ class Home:
         _make(path)
         lock = _own(path, clock)
         try:
-            return cls(path, lock, Store(path / STORE, clock=clock), clock, embedder)
+            store = Store(path / STORE, clock=clock)
+            return cls(path, lock, store, clock, embedder, path / "models" / embedder_folder)
         except BaseException:
             os.close(lock)
             raise
@@ -146,7 +160,7 @@ class Home:
 
     def _find_embedder(self) -> Embedder | None:
         if self._embedder is None:
-            self._embedder = find_embedder(self.models)
+            self._embedder = find_embedder(self._embedder_folder)
         return self._embedder
 
 

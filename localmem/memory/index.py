@@ -24,13 +24,13 @@ class VectorIndex:
     with a damaged file), `sync` rebuilds it from the store.
     """
 
-    def __init__(self, path: Path, agent: int, embedder: str, dimension: int) -> None:
+    def __init__(self, path: Path, agent: int, embedder: str) -> None:
         self._path = path
         self._agent = agent
         self._embedder = embedder
-        self._dimension = dimension
         self._lock = threading.RLock()
-        self._index: Any = None
+        self._index: Any = None  # made with its first vectors, which say how long they are
+        self._loaded = False
         self._generation = 0
         self._saved = 0
 
@@ -38,7 +38,7 @@ class VectorIndex:
         """Bring the index in step with the store as `cursor` sees it."""
         generation = generation_of(cursor, self._agent)
         with self._lock:
-            if self._index is None:
+            if not self._loaded:
                 self._load()
             if self._generation != generation:
                 self._rebuild(cursor, generation)
@@ -47,7 +47,7 @@ class VectorIndex:
         """Return the passages whose cosine with `vector` is over `floor`, nearest first."""
         with self._lock:
             self.sync(cursor)
-            if not self._index.ntotal:
+            if self._index is None:
                 return []
             _, scores, ids = self._index.range_search(vector.reshape(1, -1), floor)
         return sorted(zip(ids.tolist(), scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
@@ -57,16 +57,17 @@ class VectorIndex:
         import numpy as np
 
         with self._lock:
-            if self._index is not None and self._generation == generation - 1:
-                self._index.add_with_ids(vectors, np.array(ids, np.int64))
+            if self._loaded and self._generation == generation - 1:
+                self._add(vectors, np.array(ids, np.int64))
                 self._generation = generation
 
     def state(self, cursor: Cursor) -> tuple[int, bool]:
         """Return how many vectors the index (on disk, until loaded) holds, and whether it is in step."""
         with self._lock:
-            if self._index is None:
+            if not self._loaded:
                 self._load()
-            return int(self._index.ntotal), self._generation == generation_of(cursor, self._agent)
+            held = self._index.ntotal if self._index is not None else 0
+            return held, self._generation == generation_of(cursor, self._agent)
 
     def save(self) -> None:
         """Write the index to its file, whole or not at all. Does nothing when the file has this state.
@@ -101,18 +102,20 @@ class VectorIndex:
     def _stamp(self, generation: int, body: bytes) -> bytes:
         return f"localmem-index-1 {generation} {self._embedder} {hashlib.sha256(body).hexdigest()}\n".encode()
 
-    def _empty(self) -> Any:
+    def _add(self, vectors: np.ndarray, ids: np.ndarray) -> None:
         import faiss
 
-        return faiss.IndexIDMap2(faiss.IndexFlatIP(self._dimension))
+        if self._index is None:
+            self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
+        self._index.add_with_ids(vectors, ids)
 
     def _load(self) -> None:
-        """Read the file; one that is absent, damaged or of another embedder leaves an empty one."""
+        """Read the file; one that is absent, damaged or of another embedder leaves the index empty."""
         import faiss
         import numpy as np
 
         # an empty index is in step with a store that never had a vector, and with no other
-        self._index, self._generation, self._saved = self._empty(), 0, -1
+        self._index, self._generation, self._saved, self._loaded = None, 0, -1, True
         try:
             head, _, body = self._path.read_bytes().partition(b"\n")
         except OSError:
@@ -127,10 +130,10 @@ class VectorIndex:
 
         sql = "SELECT passage, vector FROM vectors WHERE agent = ? AND embedder = ?"
         rows = cursor.execute(sql, [self._agent, self._embedder]).fetchall()
-        self._index = self._empty()
+        self._index = None
         if rows:
-            vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(-1, self._dimension)
-            self._index.add_with_ids(vectors, np.array([row[0] for row in rows], np.int64))
+            vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), -1)
+            self._add(vectors, np.array([row[0] for row in rows], np.int64))
         self._generation = generation
 
 

@@ -320,7 +320,7 @@ class Memory:
         if embedder is None:
             return None
         if self._index is None or self._index[0] is not embedder:
-            index = VectorIndex(self._index_path, self._agent, embedder.name, embedder.dimension)
+            index = VectorIndex(self._index_path, self._agent, embedder.name)
             self._index = (embedder, index)
             self._settled = False
         return Meaning(*self._index)

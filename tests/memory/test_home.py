@@ -213,3 +213,13 @@ def test_a_full_disk_loses_nothing_and_the_next_write_works(mounted: Path) -> No
     remount(mounted, "size=256m")
     with Home.open(mounted / "h") as home:
         assert [record.id for record in home.agent("a").records()] == acknowledged
+
+
+def test_the_embedder_is_the_one_whose_folder_is_named(tmp_path: Path) -> None:
+    for folder in (tmp_path / "home" / "models" / "mine", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+        (folder / "modules.json").write_text("[]")
+    for named, there in (("mine", True), (tmp_path / "elsewhere", True), ("other", False)):
+        with Home.open(tmp_path / "home", embedder_folder=named) as home:
+            memory = home.agent("a") if home.agents() else home.create_agent("a")
+            assert memory.vectors == there

@@ -54,6 +54,18 @@ def test_a_retired_passage_is_kept_but_not_found(memory: Memory) -> None:
     assert memory.search_archive("pie").total == 1
 
 
+def test_the_index_is_as_wide_as_the_vectors_of_its_embedder(tmp_path: Path) -> None:
+    for dimension in (256, 8, 384):
+        with Home.open(tmp_path, embedder=HashEmbedder(dimension, f"hash-{dimension}")) as home:
+            memory = home.agent("a") if home.agents() else home.create_agent("a")
+            assert memory.search_archive("tart").total == (dimension != 256)
+            if dimension == 256:
+                fill(memory, "apple tart", "pear")
+            memory.settle()
+            assert memory.index_state() == IndexState(2, 2, True)
+            assert memory.search_archive("tart").hits[0].text == "apple tart"
+
+
 def test_settle_brings_the_index_in_step(home: Home, memory: Memory) -> None:
     fill(memory, *(f"passage {n}" for n in range(150)))
     assert memory.index_state() == IndexState(0, 0, True)

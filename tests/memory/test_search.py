@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import uuid
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -14,7 +14,6 @@ from memory_acts import Hands, run, say, within
 
 from localmem.errors import FunctionError
 from localmem.memory.desk import Desk
-from localmem.memory.embedder import find_embedder
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.memory.terms import number
@@ -225,11 +224,11 @@ def test_twenty_thousand_records_are_searched(home: Home, memory: Memory) -> Non
 
 
 @pytest.mark.model
-def test_the_real_embedder_finds_by_meaning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    embedder = find_embedder(Path(os.environ.get("LOCALMEM_MODELS", "/nowhere")))
-    if embedder is None:
-        pytest.skip("no all-minilm-l6-v2 under LOCALMEM_MODELS")
-    with Home.open(tmp_path, embedder=embedder) as home:
+def test_the_real_embedder_finds_by_meaning(
+    tmp_path: Path, minilm: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    importlib.import_module("transformers")  # as the grammars' compiler does, before the embedder is loaded
+    with Home.open(tmp_path, embedder_folder=minilm) as home:
         memory = home.create_agent("a")
         for text in (
             "The user works as a nurse in Leeds",
