@@ -27,6 +27,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 wheel: $(VENV)/installed-dev
+	@rm -f dist/*.whl
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
@@ -42,7 +43,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 	  || { rm -rf $(VENV); echo "this Python cannot make virtual environments: apt install python3-venv"; exit 1; }
 	@echo "installing (llama.cpp is compiled once; this takes a few minutes)"
-	$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(PIP) install --quiet --upgrade "pip>=25.1,<27"
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
