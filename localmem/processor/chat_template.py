@@ -124,26 +124,48 @@ def describe(path: Path) -> dict[str, object]:
 
 
 def factor(template: str, *, bos: str = "", eos: str = "") -> Layout:
-    """Take a template apart into what it writes around each role. Raises Unfactorable."""
+    """Take a template apart into what it writes around each role. Raises Unfactorable.
+
+    Two neighbours are rare: an assistant's message behind the system's (the queue was evicted up to it) or
+    behind another one. Many templates refuse them; their pieces are put together all the same, since nothing
+    better is known. A template that does write them must write them as the same pieces.
+    """
     kinds = (True, False)
     probes = [_probe(with_tool=kind) for kind in kinds]
     talks = [_talk(with_tool=kind) for kind in kinds]
     try:
-        rendered = template_sandbox.render(template, [*probes, *talks], bos=bos, eos=eos)
+        rendered = template_sandbox.render(template, [*probes, *talks, *_RARE], bos=bos, eos=eos)
     except Refused as refused:
         raise Unfactorable(str(refused)) from None
+    rare = zip(_RARE, rendered[-len(_RARE) :], strict=True)
+    written = [(talk, text) for talk, text in rare if not isinstance(text, Refused)]
     reasons: list[Unfactorable] = []
     for index, probe in enumerate(probes):
         try:
             layout = _factor(probe, _closed(rendered[index], eos))
-            return _checked(layout, talks[index], _closed(rendered[index + len(kinds)], eos))
+            layout = _checked(layout, talks[index], _closed(rendered[index + len(kinds)], eos))
+            for talk, text in written:
+                _checked(layout, talk, _closed(text, eos))
+            return layout
         except Unfactorable as reason:
             reasons.append(reason)
     raise reasons[-1]
 
 
+_RARE: Sequence[Sequence[Message]] = (
+    [("system", "You remember."), ("assistant", "Hello."), ("user", "Yes?")],
+    [
+        ("system", "You remember."),
+        ("user", "Hi"),
+        ("assistant", "One."),
+        ("assistant", "Two."),
+        ("user", "?"),
+    ],
+)
+
+
 def _probe(*, with_tool: bool) -> list[Message]:
-    """Every pair of roles that can follow one another, each content a mark that stands nowhere else."""
+    """Every pair of roles that often follow one another, each content a mark that stands nowhere else."""
     roles = ["system", "user", "assistant", "user", "user", "assistant"]
     roles += ["tool", "assistant", "tool", "user", "assistant", "user"] if with_tool else ["user"]
     return [(role, f"Xq{index}{role}Zq") for index, role in enumerate(roles)]

@@ -144,6 +144,29 @@ UNFACTORABLE = {
 }
 
 
+MERGES_ANSWERS = CHATML.replace(
+    "<|im_start|>",
+    "{% if loop.first or m.role != 'assistant' or messages[loop.index0 - 1].role != m.role %}<|im_start|>{% endif %}",
+    1,
+)
+DROPS_A_FIRST_ANSWER = CHATML.replace(
+    "in messages %}", "in messages if not (loop.index0 == 1 and m.role == 'assistant') %}"
+).replace("loop.index0", "messages.index(m)")
+RARE = "{% for m in messages %}{% if m.role == 'assistant' and messages[loop.index0 - 1].role in ROLES %}"
+REFUSES = RARE + "{{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}" + CHATML
+
+
+@pytest.mark.parametrize("template", [MERGES_ANSWERS, DROPS_A_FIRST_ANSWER])
+def test_rare_neighbours_are_written_as_pieces_where_they_are_written(template: str) -> None:
+    with pytest.raises(Unfactorable, match="unlike its messages"):
+        factor(template, bos=BOS, eos=EOS)
+
+
+@pytest.mark.parametrize("roles", ["['assistant']", "['system']", "['assistant', 'system']"])
+def test_refusing_rare_neighbours_does_no_harm(roles: str) -> None:
+    assert factor(REFUSES.replace("ROLES", roles), bos=BOS, eos=EOS) == factor(CHATML, bos=BOS, eos=EOS)
+
+
 @pytest.mark.parametrize("what", UNFACTORABLE)
 def test_what_is_not_one_piece_for_each_message_is_not_used(what: str) -> None:
     with pytest.raises(Unfactorable):
