@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import jiter
@@ -51,7 +52,7 @@ class LlamaGeneration:
             raise ValueError(
                 f"{limits.tokens} tokens are too few for any call; allow at least twice the reserve"
             )
-        self._closers = tokenizer.content('"')[0], tokenizer.content("}")[0]
+        self._closers = [tokenizer.content(mark)[0] for mark in '"},']
 
     def cancel(self) -> None:
         self._stop.set()
@@ -126,14 +127,20 @@ class LlamaGeneration:
         return sampler.choose(scores, allowed)
 
     def _close(self, logits: NDArray[np.float32], allowed: NDArray[np.int64]) -> int:
-        """Choose what ends the completion soonest: the end itself, a closing quote, a closing brace."""
+        """Choose what ends the completion soonest: the end, a closing quote, a closing brace, a comma.
+
+        Where none may stand, a string is too short yet or a value has begun: then what the model likes best,
+        in a string nothing that stands for less than a character.
+        """
         self._cut = True
-        quote, brace = self._closers
-        structure = (brace,) if len(allowed) <= CHOICES else ()  # inside a string a brace is content
-        for token in (self._tokenizer.eos, quote, *structure):
+        quote, *structure = self._closers
+        in_string = len(allowed) > CHOICES  # there a brace is content
+        for token in (self._tokenizer.eos, quote, *(() if in_string else structure)):
             if token in allowed:
                 return int(token)
-        return int(allowed[int(np.argmax(logits[allowed]))])
+        ranked = allowed[np.argsort(-logits[allowed], kind="stable")[:CHOICES]]
+        plain = (token for token in ranked if in_string and _whole(self._tokenizer.piece(int(token))))
+        return int(next(plain, ranked[0]))
 
     def _biases(self, shape: Calls, allowed: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what to add to each allowed token's logit while a verdict or a function is being chosen."""
@@ -206,18 +213,45 @@ class LlamaGeneration:
         return replace(read, ids=ids, model=self._model, cut=self._cut, usage=usage)
 
 
+def _whole(piece: bytes) -> bool:
+    """Return whether a token inside a JSON string stands for whole characters, none of them escaped."""
+    try:
+        return "\\" not in piece.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+LONGEST_ESCAPE = 12
+"""Tokens of the longest way to write one character: two halves, each a backslash, a letter, four digits."""
+
+
 def closing_reserve(tokenizer: Tokenizer, dialect: Dialect, shape: Shape) -> int:
-    """Return the tokens that closing a call from any point may take: the longest call with empty strings."""
+    """Return the tokens that closing a call from any point may take: the longest call that says least."""
     if isinstance(shape, Prose):
         return 0
     longest = 0
     for function in shape.functions:
-        empty = {parameter.name: "0000-00-00 xxxx" for parameter in function.parameters}
-        empty |= {
-            parameter.name: max(shape.labels, key=len) for parameter in function.parameters if parameter.label
-        }
+        empty = {parameter.name: "" for parameter in function.parameters}
         call = Call("x" if shape.thought else "", function.name, empty)
-        longest = max(longest, len(tokenizer.content(dialect.write(call, heartbeat=shape.heartbeat))))
+        written = len(tokenizer.content(dialect.write(call, heartbeat=shape.heartbeat)))
+        values = (_least(tokenizer, parameter.json_schema(shape.labels)) for parameter in function.parameters)
+        longest = max(longest, written + sum(values))
     if shape.verdict:
         longest += len(tokenizer.content(shape.verdict.question)) + 8
-    return longest + longest // 4 + 8
+    return longest + longest // 4 + LONGEST_ESCAPE
+
+
+def _least(tokenizer: Tokenizer, schema: Mapping[str, object]) -> int:
+    """Return the tokens that a value of this schema takes at least once it has begun, a token a character."""
+    match schema:
+        case {"enum": list(choices)}:
+            return max(len(tokenizer.content(json.dumps(choice, ensure_ascii=False))) for choice in choices)
+        case {"pattern": _}:
+            return len("2026-01-31")
+        case {"minLength": int(least)}:
+            return least
+        case {"minimum": int(least), "maximum": int(most)}:
+            fraction = len(".0e0") if schema["type"] == "number" else 0
+            return max(len(str(least)), len(str(most))) + fraction
+        case _:
+            return len("false")

@@ -88,6 +88,7 @@ class Dialect:
         arguments = found.get(self.arguments)
         if not isinstance(function, str) or not isinstance(arguments, dict):
             raise ValueError(f'a call has "{self.function}" and "{self.arguments}"')
+        json.dumps(found, ensure_ascii=False).encode()  # half a character cannot be stored: a ValueError
         return Call(
             thought=str(found.get("thought", "")),
             function=function,

@@ -149,9 +149,10 @@ class Llama:
         return np.ctypeslib.as_array(pointer, (self._vocab_size,)).copy()
 
     def close(self) -> None:
-        """Free the model and its cache."""
+        """Free the model and its cache; a second time does nothing."""
         if hasattr(self, "_batch"):
             self._lib.llama_batch_free(self._batch)
+            del self._batch
         self.handle.close()
 
 

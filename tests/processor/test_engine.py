@@ -11,15 +11,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
 
 from localmem.errors import DefinitionError, ModelBroken
 from localmem.functions import executor
-from localmem.functions.schema import Function, Parameter
+from localmem.functions.schema import Function, Length, Parameter, Range, function
 from localmem.functions.standard import function_set
+from localmem.memory.desk import Desk
 from localmem.processor.decoding import LlamaGeneration, closing_reserve
 from localmem.processor.engine import LlamaProcessor, identity
 from localmem.processor.interface import (
@@ -99,6 +102,28 @@ def checked(completion: Completion, shape: Calls, tokens: int) -> Call:
 
 # ---- legal calls, whatever the prompt and the shape
 
+
+def wish(
+    desk: Desk,
+    text: Annotated[str, "the wish in full", Length(200, 300)],
+    kind: Literal["one that comes true, as the old stories have it, when nobody watches and it rains", "b"],
+    weight: Annotated[float, "how heavy", Range(-999_999, -100_000)],
+    count: Annotated[int, "how often", Range(10**11, 10**12)],
+    day: Annotated[date, "when"],
+) -> str:
+    """Wish for something."""
+    return ""
+
+
+LONG = "one that comes true " * 16
+Kind = Literal[LONG, "b"]  # type: ignore[valid-type]
+
+
+def chooses(desk: Desk, kind: Kind) -> str:
+    """Choose."""
+    return ""
+
+
 FULL = function_set("full")
 MEMORY = function_set("memory")
 SHAPES = {
@@ -116,6 +141,7 @@ SHAPES = {
     "message": Calls(tuple(f for f in FULL if f.name == "send_message")),
     "dates": Calls(tuple(f for f in FULL if f.name == "conversation_search_date")),
     "numbers": Calls(tuple(f for f in FULL if f.name in ("page_out", "pause_heartbeats"))),
+    "wish": Calls((function(wish),)),
     "rewrite": Calls(tuple(f for f in FULL if f.name == "core_memory_rewrite"), labels=('say "ü"',)),
 }
 
@@ -139,6 +165,15 @@ def test_the_reserve_closes_a_call_wherever_it_stands(engine: LlamaProcessor, na
     for tokens in (reserve + 1, reserve + 2, reserve + 5, reserve + 11):
         completion, _ = run(engine, prompt(engine, NOISE), shape, tokens=tokens, temperature=1.5, seed=tokens)
         checked(completion, shape, tokens)
+
+
+def test_the_reserve_holds_what_the_schemas_ask_for_at_least(engine: LlamaProcessor) -> None:
+    reserve = {name: closing_reserve(engine.tokenizer, engine.dialect, SHAPES[name]) for name in SHAPES}
+    assert reserve["wish"] > 200 + len("-999999") + len("1000000000000") + len("2026-01-31")
+    chosen = Calls((function(chooses),))
+    long = closing_reserve(engine.tokenizer, engine.dialect, chosen)
+    assert long > len(engine.tokenizer.content(LONG)) > 60
+    assert max(reserve[name] for name in ("full", "both", "memory", "verdict")) < 160
 
 
 def test_a_call_closed_by_force_says_so(engine: LlamaProcessor) -> None:
@@ -443,6 +478,10 @@ def test_without_a_grammar_the_model_writes_freely(smollm2: Path, profile: Profi
         ('{"function": "f"}', None),
         ('{"function": 1, "arguments": {}}', None),
         ("[1, 2]", None),
+        ('{"function": "f", "arguments": {"x": "half \\ud800"}}', None),
+        ('{"function": "f", "arguments": {"\\udfff": 1}}', None),
+        ('{"thought": "\\ud800", "function": "f", "arguments": {}}', None),
+        ('{"function": "f", "arguments": {"x": "whole \\ud83d\\ude00"}}', "f"),
         ("send_message('hi')", None),
         ("{" * 500, None),
         ("", None),
@@ -508,6 +547,12 @@ def test_broken_files_are_refused_in_one_line(tmp_path: Path, smollm2: Path) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["broken"] * 2 * len(names)
     assert done.stderr == ""
+
+
+def test_closing_twice_is_harmless(smollm2: Path, profile: Profile) -> None:
+    engine = LlamaProcessor(smollm2, profile, window=64, gpu_layers=0, threads=1)
+    engine.close()
+    engine.close()
 
 
 def test_a_broken_model_says_what_to_do(tmp_path: Path, profile: Profile) -> None:
