@@ -118,26 +118,49 @@ class Session:
         self.home, self.options, self._loading = home, options, loading
         self.memory = memory_of(home, options.agent)
         self.registry = registry_of(home.path)
-        self.profile = choose_model(self.registry, options, self.memory)
-        self.agent = self._wake(self.profile)
+        self._agent: Agent | None = None
+        self.profile, self._agent = self._wake(choose_model(self.registry, options, self.memory))
+
+    @property
+    def agent(self) -> Agent:
+        """The agent on its model, which is loaded once more where a switch to another has failed."""
+        if self._agent is None:
+            self.profile, self._agent = self._wake(self.profile)
+        return self._agent
 
     def switch(self, name: str) -> None:
-        """Put the agent on another model, for good; its memory stays. On an error nothing is changed."""
-        profile = self.registry.resolve(name)
-        old, self.agent = self.agent, self._wake(profile)
-        self.profile = profile
-        self.memory.set_model(profile.name)
-        _close(old.processor)
+        """Put the agent on another model, for good; its memory stays. On an error nothing is changed.
+
+        Two models may not fit into memory: the old one is freed first.
+        """
+        profile, agent = self._wake(self._choose(name))
+        try:
+            self.memory.set_model(profile.name)
+        except BaseException:
+            _close(agent.processor)
+            raise
+        self.profile, self._agent = profile, agent
 
     def close(self) -> None:
         """Free the model."""
-        _close(self.agent.processor)
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            _close(agent.processor)
 
-    def _wake(self, profile: Profile) -> Agent:
+    def _choose(self, name: str) -> Profile:
+        return choose_model(self.registry, replace(self.options, model=name), self.memory)
+
+    def _wake(self, profile: Profile) -> tuple[Profile, Agent]:
+        """Load a model in place of the one there is; return what is known of it then, and the agent on it."""
+        absent = self.registry.locate(profile) is None
         with self._loading(self.registry, profile):
+            if absent:  # fetched just now, its file may have said more of it
+                self.registry = registry_of(self.home.path)
+                profile = self._choose(profile.name)
+            self.close()
             processor = load_processor(self.registry, profile, self.options)
             try:
-                return Agent(self.memory, processor, settings_of(profile, self.options))
+                return profile, Agent(self.memory, processor, settings_of(profile, self.options))
             except BaseException:
                 _close(processor)
                 raise
