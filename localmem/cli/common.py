@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from localmem.cli.models import as_json, fetch_model, home_folder
+from localmem.cli.screen import Status, columns, dim
 from localmem.errors import BadInput
 
 if TYPE_CHECKING:
@@ -94,32 +94,6 @@ def loading(registry: Registry, profile: Profile, status: Status) -> Iterator[No
         status.clear()
 
 
-class Status:
-    """A line on the terminal that says what is going on, until something else is shown."""
-
-    def __init__(self, wanted: bool = True) -> None:
-        self._live = wanted and sys.stderr.isatty()
-        self._shown = False
-
-    def show(self, text: str) -> None:
-        """Show a text in place of the one before; nothing where standard error is no terminal."""
-        if self._live:
-            self.clear()
-            click.echo(dim(text), err=True, nl=False)
-            self._shown = True
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._shown:
-            click.echo("\r\x1b[2K", err=True, nl=False)
-            self._shown = False
-
-
-def dim(text: str) -> str:
-    """Return a text in the terminal's faint letters."""
-    return click.style(text, dim=True)
-
-
 def note(text: str) -> None:
     """Say something beside the matter, on standard error."""
     click.echo(dim(wrapped(text, sys.stderr)), err=True)
@@ -133,11 +107,6 @@ def wrapped(text: str, stream: TextIO) -> str:
     return textwrap.fill(
         text, columns() - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-
-
-def columns() -> int:
-    """Return how wide the terminal is."""
-    return shutil.get_terminal_size((100, 20)).columns
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -168,11 +137,16 @@ def message(text: str) -> str:
     said = decoded(sys.stdin.buffer.read()) if text == "-" else text
     if not said.strip():
         raise BadInput("the message is empty: write something")
+    return whole(said)
+
+
+def whole(text: str) -> str:
+    """Return a text from the terminal. Raises BadInput where its bytes were no UTF-8."""
     try:
-        said.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise BadInput("the message is not UTF-8: check the terminal's locale") from error
-    return said
+    return text
 
 
 def decoded(data: bytes, name: str = "standard input") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from localmem.cli import slash
-from localmem.cli.common import decoded, note, wrapped
+from localmem.cli.common import decoded, note, whole, wrapped
 from localmem.cli.idle import Idle
 from localmem.cli.turns import Printer, nothing, on_ctrl_c, play
 from localmem.errors import LocalmemError
@@ -76,7 +76,7 @@ class Conversation:
         if not line.strip():
             return
         try:
-            asked = slash.parse(line)
+            asked = slash.parse(whole(line))
             if asked is not None:
                 self._command(*asked)
             else:

@@ -58,7 +58,7 @@ def main(ctx: click.Context, home: Path | None, debug: bool) -> None:
     Exit codes: 0 done, 1 the work failed, 2 bad usage, 130 interrupted.
     """
     ctx.obj = home
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import click
 
 from localmem.cli.progress import Bar, size
 from localmem.errors import ModelBroken, ModelMissing
-from localmem.processor import additions, fetch, gguf, machine
+from localmem.processor import additions, chat_template, fetch, gguf, machine
 from localmem.processor.registry import Profile, Registry
+from localmem.runtime import registry_of
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 
@@ -28,15 +29,10 @@ def home_folder() -> Path:
     return default_home()
 
 
-def open_registry(home: Path) -> Registry:
-    """Return the registry of a home: its models folder and the user's own models.toml."""
-    return Registry.load(home / "models", home / "models.toml")
-
-
 def fetch_model(home: Path, profile: Profile) -> Path:
     """Return where the model is, fetched if need be: its size is said first, progress goes to stderr."""
     folder, user_file = home / "models", home / "models.toml"
-    path = open_registry(home).locate(profile)
+    path = registry_of(home).locate(profile)
     if path is not None and fetch.verify(profile, path):
         click.echo(f"{profile.name}: already here, verified: {path}", err=True)
         return path
@@ -76,12 +72,15 @@ def command() -> None:
 @as_json
 def list_(json_: bool) -> None:
     """List the models: yours and those we know. The default is marked with *."""
-    registry = open_registry(home_folder())
+    from localmem.cli.views import table
+
+    registry = registry_of(home_folder())
     rows = [_row(registry, profile) for profile in registry]
     if json_:
         click.echo(json.dumps(rows, indent=2))
         return
-    click.echo("\n".join(_columns(rows)))
+    head = ("", "NAME", "PARAMS", "SIZE", "LICENCE", "TESTED", "HERE", "FITS")
+    click.echo("\n".join(table(head, map(_cells, rows))))
     click.echo(
         "* used when none is chosen. Fits: its weights and window in the memory that is free now.", err=True
     )
@@ -103,18 +102,11 @@ def _row(registry: Registry, profile: Profile) -> dict[str, object]:
     }
 
 
-def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    table = [["", "NAME", "PARAMS", "SIZE", "LICENCE", "TESTED", "HERE", "FITS"]]
-    for row in rows:
-        yes = [("yes" if row[key] else "-") for key in ("tested", "present")]
-        count = size(row["bytes"]) if row["bytes"] else "?"
-        mark = "*" if row["default"] else ""
-        table.append([mark, row["name"], row["parameters"] or "?", count, row["licence"], *yes, row["fits"]])
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in table
-    ]
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    yes = [("yes" if row[key] else "-") for key in ("tested", "present")]
+    count = size(row["bytes"]) if row["bytes"] else "?"
+    mark = "*" if row["default"] else ""
+    return (mark, row["name"], row["parameters"] or "?", count, row["licence"], *yes, row["fits"])
 
 
 @command.command()
@@ -122,7 +114,7 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 @as_json
 def show(name: str, json_: bool) -> None:
     """Show all we know of a model: its profile and, where it is here, what its file says."""
-    registry = open_registry(home_folder())
+    registry = registry_of(home_folder())
     known = describe(registry, registry.resolve(name))
     if json_:
         click.echo(json.dumps(known, indent=2, default=str))
@@ -147,15 +139,8 @@ def describe(registry: Registry, profile: Profile) -> dict[str, object]:
         facts = asdict(gguf.read(path))
         facts["chat_template"] = len(facts["chat_template"])
         known["gguf"] = facts
-        known["template"] = _template(path)
+        known["template"] = chat_template.describe(path)
     return known
-
-
-def _template(path: Path) -> dict[str, object]:
-    from localmem.processor import chat_template
-
-    describe_template = getattr(chat_template, "describe", None)
-    return dict(describe_template(path)) if describe_template else {}
 
 
 def _short(value: object) -> str:
@@ -169,7 +154,7 @@ def _short(value: object) -> str:
 def pull(names: tuple[str, ...]) -> None:
     """Fetch models, going on where an earlier pull stopped. Without names: the default and the embedder."""
     home = home_folder()
-    registry = open_registry(home)
+    registry = registry_of(home)
     for profile in [registry.resolve(name) for name in names or (registry.default, registry.embedder)]:
         fetch_model(home, profile)
 
@@ -179,7 +164,7 @@ def pull(names: tuple[str, ...]) -> None:
 @as_json
 def verify(names: tuple[str, ...], json_: bool) -> None:
     """Check the hashes of models that are here. Without names: of all of them."""
-    registry = open_registry(home_folder())
+    registry = registry_of(home_folder())
     here = [profile for profile in registry if registry.locate(profile) is not None]
     rows = [_verdict(registry, profile) for profile in ([registry.resolve(name) for name in names] or here)]
     for row in rows:
@@ -213,7 +198,7 @@ def _verdict(registry: Registry, profile: Profile) -> dict[str, object]:
 def add(name: str, target: str, sha256: str, json_: bool) -> None:
     """Add a model of yours: NAME, and the path of a GGUF file or hub:owner/repo/file[@revision]."""
     home = home_folder()
-    profile = additions.add(open_registry(home), home / "models.toml", name, target, sha256.lower())
+    profile = additions.add(registry_of(home), home / "models.toml", name, target, sha256.lower())
     if json_:
         click.echo(json.dumps(asdict(profile), indent=2, default=str))
         return

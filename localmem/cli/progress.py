@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 
 import click
 
+from localmem.cli.screen import Status
 from localmem.processor.fetch import Progress
 
 
@@ -24,7 +23,7 @@ class Bar:
     """Listens to one pull. `begin` and `tenth` forget at each change of source or stage."""
 
     def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
+        self.line = Status(faint=False)
         self.key = ("", "")
         self.drawn, self.tenth = 0.0, -1
         self.since, self.start = 0.0, 0
@@ -42,17 +41,16 @@ class Bar:
         if progress.stage == "check" and progress.total < _QUICK:
             return
         share = progress.done / progress.total if progress.total else 0.0
-        if self.live and (now - self.drawn > 0.1 or share >= 1):
+        if self.line.live and (now - self.drawn > 0.1 or share >= 1):
             self.drawn = now
-            click.echo("\r\x1b[2K" + self._line(progress, share, now)[: _width() - 1], nl=False, err=True)
-        elif not self.live and int(share * 10) > self.tenth and progress.stage == "fetch":
+            self.line.show(self._line(progress, share, now))
+        elif not self.line.live and int(share * 10) > self.tenth and progress.stage == "fetch":
             self.tenth = int(share * 10)
             click.echo(f"  {share:4.0%}  {_amount(progress)}", err=True)
 
     def close(self) -> None:
         """End the line that is being drawn."""
-        if self.live and self.drawn:
-            click.echo(err=True)
+        self.line.keep()
         self.key, self.drawn = ("", ""), 0.0
 
     def _begin(self, progress: Progress, now: float) -> None:
@@ -79,7 +77,3 @@ class Bar:
 
 def _amount(progress: Progress) -> str:
     return f"{size(progress.done)} of {size(progress.total) if progress.total else 'an unknown size'}"
-
-
-def _width() -> int:
-    return shutil.get_terminal_size((100, 20)).columns

@@ -14,7 +14,8 @@ import click
 from prompt_toolkit.utils import get_cwidth
 
 from localmem.answer import Answer
-from localmem.cli.common import Status, columns, note, one_line, safe
+from localmem.cli.common import note, one_line, safe
+from localmem.cli.screen import Status, columns
 from localmem.functions.standard import found
 from localmem.kernel.agent import Agent
 from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Result, Usage

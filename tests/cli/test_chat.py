@@ -280,6 +280,17 @@ def test_lines_break_at_words(terminal: Open, columns: int) -> None:
     screen.until("Ctrl-D leaves.")
 
 
+def drawn(raw: str) -> list[str]:
+    """Return the lines that a terminal without escape sequences shows: what comes later overwrites."""
+    lines = []
+    for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]", "", raw).split("\n"):
+        cells: list[str] = []
+        for part in line.split("\r"):
+            cells[: len(part)] = part
+        lines.append("".join(cells).rstrip())
+    return lines
+
+
 def test_no_colour(terminal: Open) -> None:
     screen = terminal(NO_COLOR="1")
     screen.type("remember tea is green\r")
@@ -290,3 +301,36 @@ def test_no_colour(terminal: Open) -> None:
     colours = {code for style in styles for code in style.split(";") if code[:1] in "3489" and len(code) > 1}
     assert colours <= {"39", "49"}, "only back to the terminal's own colours"
     assert "2" not in styles
+    shown = drawn(screen.raw)
+    assert "thinking ..." in screen.raw
+    assert '· remembered in human: "tea is green"' in shown
+    assert "You said: remember tea is green" in shown
+    assert not any("thinking" in line for line in shown)
+
+
+def test_a_dumb_terminal(environment: dict[str, str]) -> None:
+    screen = Terminal(environment | {"TERM": "dumb", "PARROT_DELAY": "0.02"}, 100, "chat")
+    with contextlib.closing(screen):
+        screen.until("> ")
+        screen.type("hello\r")
+        screen.until("You said: hello")
+        screen.type("\x04")
+        assert screen.end() == 0
+    shown = drawn(screen.raw)
+    assert "thinking ..." in screen.raw
+    assert "You said: hello" in shown
+    assert not any("thinking" in line or "loading" in line for line in shown)
+    assert "\x1b[2m" not in screen.raw
+
+
+def test_bytes_that_are_no_utf8_are_refused_in_one_line(terminal: Open, home: Path) -> None:
+    screen = terminal()
+    for typed in (b"half \xff\r", b"/search \xff\r"):
+        os.write(screen.fd, typed)
+        screen.until("localmem: the message is not UTF-8")
+        screen.until("· core ")
+    screen.type("hello\r")
+    screen.until("You said: hello")
+    screen.type("\x04")
+    assert screen.end() == 0
+    assert said(home) == ["hello", "You said: hello"]
