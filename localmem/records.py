@@ -55,9 +55,10 @@ class Event:
 class Call:
     """The model's one move: a thought and a function to run.
 
-    `ids` are the token ids as the model generated them and `model` the sha256 of that model; another model
-    encodes the call afresh. `cut` says that the answer reserve ran out and the call was closed by force,
-    `aside` that it was made in a step of the kernel's own, whose effect shows in core memory, not in the queue.
+    `ids` are the token ids as the model generated them and `model` says which one that was (`Abilities.model`);
+    another model encodes the call afresh. `cut` says that the answer reserve ran out and the call was closed by
+    force, `aside` that it was made in a step of the kernel's own: its effect shows in core memory, not in the
+    queue.
     """
 
     thought: str

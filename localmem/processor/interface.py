@@ -127,7 +127,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a processor can do, and how its calls are written (`howto`, for the instructions)."""
+    """What a processor can do, and how its calls are written (`howto`, for the instructions).
+
+    `model` tells the model's file from others: its sha256, or where none is known what stands for it.
+    """
 
     model: str
     howto: str
