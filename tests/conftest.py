@@ -11,7 +11,17 @@ import pytest
 from localmem.processor import fetch
 from localmem.processor.registry import Registry
 
+MARKS = {"smollm2": "model", "minilm": "model", "qwen05": "large", "qwen15": "large"}
+"""What a test is that asks for one of these fixtures."""
 CACHE = Path("~/.cache/localmem-tests/models").expanduser()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that needs a model's file, so that `-m "not model"` runs what needs none."""
+    for item in items:
+        for mark in {MARKS[name] for name in getattr(item, "fixturenames", ()) if name in MARKS}:
+            item.add_marker(mark)
 
 
 def model(name: str) -> Path:
