@@ -13,7 +13,7 @@ from localmem.processor.fetch import Progress
 
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "60")
 
 
@@ -49,7 +49,7 @@ def test_a_bar_is_one_line_drawn_over(capsys: pytest.CaptureFixture[str]) -> Non
 def test_nothing_is_drawn_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: False)
     status = Status()
     status.show("x")
     status.clear()
