@@ -83,7 +83,7 @@ def open_session(asked: dict[str, Any], *, announce: bool = False) -> Iterator[S
 @contextmanager
 def loading(registry: Registry, profile: Profile, status: Status) -> Iterator[None]:
     """Fetch a model that is not here, if it has sources, and show that it is being loaded meanwhile."""
-    if registry.locate(profile) is None and profile.sources:
+    if registry.locate(profile) is None and profile.sources and not profile.in_place:
         chosen = ", the default model," if profile.name == registry.default else ""
         click.echo(f"{profile.name}{chosen} is not on this machine yet: fetching it, once", err=True)
         fetch_model(home_folder(), profile)

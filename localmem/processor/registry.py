@@ -110,6 +110,9 @@ class Registry:
     def require(self, profile: Profile) -> Path:
         """Return where the model is. Raises ModelMissing with the line to run, or ModelBroken."""
         path = self.locate(profile)
+        if path is None and profile.in_place:
+            where = " or ".join(map(str, profile.sources))
+            raise ModelMissing(f"{profile.name} is no longer at {where}: put it back, or change models.toml")
         if path is None:
             raise ModelMissing(
                 f"{profile.name} is not on this machine: run `localmem models pull {profile.name}`"

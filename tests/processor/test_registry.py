@@ -187,6 +187,8 @@ def test_a_file_given_by_path_is_never_another_of_that_name(tmp_path: Path, tiny
     tiny.unlink()
     for profile in (bare, added):
         assert registry.locate(profile) is None
+        with pytest.raises(ModelMissing, match=r"no longer at .*tiny\.gguf: put it back"):
+            registry.require(profile)
         with pytest.raises(FetchFailed, match="no file there"):
             fetch.pull(profile, models)
 
