@@ -120,6 +120,7 @@ def test_a_full_disk_changes_nothing(session: Session, monkeypatch: pytest.Monke
     assert (session.profile.name, session.memory.model, Fake.loaded) == (OLD, None, [OLD])
 
 
+@pytest.mark.model
 def test_a_model_just_fetched_runs_by_what_its_file_says(
     tmp_path: Path, broken: dict[str, BaseException], smollm2: Path
 ) -> None:
