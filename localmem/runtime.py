@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from localmem.errors import UnknownAgent, UsageError
 from localmem.kernel.agent import Agent
-from localmem.kernel.settings import Settings
+from localmem.kernel.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
     from localmem.memory.home import Home
@@ -67,7 +67,9 @@ def choose_model(registry: Registry, options: Options, memory: Memory | None) ->
 
 
 def settings_of(profile: Profile, options: Options) -> Settings:
-    """Return the kernel's settings for a model."""
+    """Return the kernel's settings for a model. Raises UsageError for a limit that there is not."""
+    if unknown := [name for name in profile.limits if name not in LIMITS]:
+        raise UsageError(f"{profile.name}: no limit {unknown[0]!r}; there are {', '.join(LIMITS)}")
     sampling = replace(profile.sampling, seed=options.seed)
     if options.temperature is not None:
         sampling = replace(sampling, temperature=options.temperature)
@@ -79,6 +81,7 @@ def settings_of(profile: Profile, options: Options) -> Settings:
         bias=profile.bias,
         sampling=sampling,
         max_steps=profile.max_steps,
+        **cast("dict[str, Any]", profile.limits),
     )
 
 

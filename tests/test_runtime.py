@@ -16,7 +16,7 @@ from localmem.processor.interface import Calls, Shape
 from localmem.processor.profile import Profile
 from localmem.processor.registry import Registry
 from localmem.records import Call, Event, EventKind
-from localmem.runtime import Options, Session
+from localmem.runtime import Options, Session, registry_of, settings_of
 from localmem.testing import ScriptedProcessor
 
 OLD, NEW = "qwen2.5-coder-0.5b-instruct", "qwen3-8b"
@@ -141,3 +141,17 @@ def test_a_model_just_fetched_runs_by_what_its_file_says(
         assert session.profile.parameters == "135M"
         assert session.agent.settings.memory_step
         session.close()
+
+
+def test_a_profile_sets_the_limits_of_the_kernel(tmp_path: Path) -> None:
+    name = "smollm2-135m-instruct"
+    mine = tmp_path / "models.toml"
+    mine.write_text(f'[models."{name}"]\nlimits = {{evict_to = 0.4, max_errors = 2}}\n')
+    settings = settings_of(registry_of(tmp_path)[name], Options())
+    assert (settings.evict_to, settings.max_errors, settings.warn_at) == (0.4, 2, 0.7)
+    mine.write_text(f'[models."{name}"]\nlimits = {{evict_two = 0.4}}\n')
+    with pytest.raises(UsageError, match="evict_two.*there are warn_at"):
+        settings_of(registry_of(tmp_path)[name], Options())
+    mine.write_text(f'[models."{name}"]\nlimits = {{evict_to = 1.4}}\n')
+    with pytest.raises(UsageError, match="evict_to < evict_at"):
+        settings_of(registry_of(tmp_path)[name], Options())

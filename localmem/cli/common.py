@@ -18,6 +18,7 @@ import click
 from localmem.cli.models import as_json, fetch_model, home_folder
 from localmem.cli.screen import Status, columns, dim
 from localmem.errors import BadInput
+from localmem.runtime import registry_of
 
 if TYPE_CHECKING:
     from localmem.memory.home import Home
@@ -54,7 +55,10 @@ def open_home() -> Home:
     """Open the home that the command line names. Raises HomeInUse, HomeUnusable and DiskFault."""
     from localmem.memory.home import Home
 
-    return Home.open(home_folder())
+    home = home_folder()
+    registry = registry_of(home)
+    embedder = registry[registry.embedder]
+    return Home.open(home, embedder_folder=registry.locate(embedder) or embedder.file)
 
 
 @contextmanager

@@ -115,7 +115,9 @@ def function(python: Callable[..., str], *, outside: bool = False) -> Function:
             raise DefinitionError(f"{where}: argument {parameter.name} has no type hint")
         required = parameter.default is parameter.empty
         parameters.append(_parameter(where, parameter.name, hints[parameter.name], required))
-    return Function(python.__name__, inspect.cleandoc(python.__doc__ or ""), tuple(parameters), python, outside)
+    return Function(
+        python.__name__, inspect.cleandoc(python.__doc__ or ""), tuple(parameters), python, outside
+    )
 
 
 def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:

@@ -7,7 +7,22 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from localmem.errors import UsageError
 from localmem.processor.interface import Sampling
+
+LIMITS = (
+    "warn_at",
+    "evict_at",
+    "evict_to",
+    "core_share",
+    "summary_share",
+    "record_share",
+    "result_tokens",
+    "max_errors",
+    "quiet_minutes",
+    "clock_minutes",
+)
+"""The figures that a profile may set."""
 
 LEAST_ROOM = 512
 """Tokens a window must leave for core memory, summary and queue."""
@@ -41,6 +56,16 @@ class Settings:
     result_tokens: int = 600
     quiet_minutes: int = 60
     clock_minutes: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse figures that contradict each other. Raises UsageError."""
+        if not 0 < self.evict_to < self.evict_at <= 1 or not 0 < self.warn_at <= 1:
+            raise UsageError("0 < evict_to < evict_at <= 1 and 0 < warn_at <= 1 must hold")
+        shares = (self.core_share, self.summary_share, self.record_share)
+        if min(shares) <= 0 or sum(shares) > 1:
+            raise UsageError("core_share, summary_share and record_share are above 0 and together at most 1")
+        if min(self.max_steps, self.max_errors, self.result_tokens) < 1:
+            raise UsageError("max_steps, max_errors and result_tokens are at least 1")
 
     def answer_tokens(self, window: int) -> int:
         """Return the tokens reserved for the model's answer in a window of that size."""

@@ -139,8 +139,12 @@ class LlamaProcessor:
 
 
 def event_text(event: Event) -> str:
-    """Return an event as the model reads it: its kind unless a person speaks, its note, its text."""
-    kind = "" if event.kind is EventKind.USER else f"[{event.kind.value}] "
+    """Return an event as the model reads it: its kind, its note, its text.
+
+    A person's words stand alone, unless they begin like an event of the system: then they are marked as theirs.
+    """
+    imitates = event.text.lstrip().startswith("[")
+    kind = f"[{event.kind.value}] " if event.kind is not EventKind.USER else "[person] " if imitates else ""
     note = f"[{event.note}] " if event.note else ""
     return f"{kind}{note}{event.text}"
 

@@ -85,7 +85,8 @@ class Profile:
 
     `bytes` and `sha256` are those of the weights (0 and "" when not known yet); `window` is in tokens,
     `thought` in characters. `files`, set for a model that is a folder, gives the sha256 of each file in it.
-    `bias` is a constant preference between functions, by name, to take back out.
+    `bias` is a constant preference between functions, by name, to take back out. `limits` are figures of the
+    kernel's settings that differ from the usual ones.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Profile:
     memory_step: bool = False
     max_steps: int = 8
     bias: Mapping[str, float] = field(default_factory=dict, hash=False)
+    limits: Mapping[str, float] = field(default_factory=dict, hash=False)
     sampling: Sampling = field(default_factory=Sampling)
     tested: bool = False
     sources: tuple[Source, ...] = ()
@@ -237,6 +239,13 @@ def _files(value: Any) -> dict[str, str]:
     return {_inner(name): _hash(digest) for name, digest in _table(value).items()}
 
 
+def _limits(value: Any) -> dict[str, float]:
+    """Figures of the kernel's settings; which there are, the kernel knows."""
+    if not isinstance(value, dict) or not all(type(figure) in (int, float) for figure in value.values()):
+        raise ValueError("a table of figures is due, such as {evict_to = 0.4}")
+    return value
+
+
 def _bias(value: Any) -> dict[str, float]:
     from localmem.functions.standard import SETS
 
@@ -341,6 +350,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "memory_step": _is(bool, "true or false"),
     "max_steps": _count(1),
     "bias": _bias,
+    "limits": _limits,
     "sampling": _sampling,
     "tested": _is(bool, "true or false"),
     "sources": _sources,
