@@ -150,8 +150,8 @@ def test_a_profile_sets_the_limits_of_the_kernel(tmp_path: Path) -> None:
     settings = settings_of(registry_of(tmp_path)[name], Options())
     assert (settings.evict_to, settings.max_errors, settings.warn_at) == (0.4, 2, 0.7)
     mine.write_text(f'[models."{name}"]\nlimits = {{evict_two = 0.4}}\n')
-    with pytest.raises(UsageError, match="evict_two.*there are warn_at"):
+    with pytest.raises(UsageError, match=r"evict_two.*there are warn_at"):
         settings_of(registry_of(tmp_path)[name], Options())
     mine.write_text(f'[models."{name}"]\nlimits = {{evict_to = 1.4}}\n')
-    with pytest.raises(UsageError, match="evict_to < evict_at"):
+    with pytest.raises(UsageError, match=r"evict_to < evict_at"):
         settings_of(registry_of(tmp_path)[name], Options())

@@ -18,7 +18,7 @@ from localmem.processor.chat_template import model_layout
 from localmem.processor.engine import event_text
 from localmem.processor.llama import Llama
 from localmem.processor.tokens import Tokenizer
-from localmem.records import Call
+from localmem.records import Call, Event, EventKind
 
 pytestmark = pytest.mark.model
 
