@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: chat test test-models lint wheel clean
 
 chat: $(VENV)/installed
-	@$(BIN)/localmem $(HOME_OPTION) models pull
+	@$(BIN)/localmem $(HOME_OPTION) models pull --missing
 	@$(BIN)/localmem $(HOME_OPTION) chat
 
 test: $(VENV)/installed-dev

@@ -29,12 +29,16 @@ def home_folder() -> Path:
     return default_home()
 
 
-def fetch_model(home: Path, profile: Profile) -> Path:
-    """Return where the model is, fetched if need be: its size is said first, progress goes to stderr."""
+def fetch_model(home: Path, profile: Profile, *, missing: bool = False) -> Path:
+    """Return where the model is, fetched if need be: its size is said first, progress goes to stderr.
+
+    With `missing`, nothing is said of a model that is here.
+    """
     folder, user_file = home / "models", home / "models.toml"
     path = registry_of(home).locate(profile)
     if path is not None and fetch.verify(profile, path):
-        click.echo(f"{profile.name}: already here, verified: {path}", err=True)
+        if not missing:
+            click.echo(f"{profile.name}: already here, verified: {path}", err=True)
         return path
     click.echo(
         f"{profile.name}: {size(profile.bytes) if profile.bytes else 'size not known'}, into {folder}",
@@ -151,12 +155,13 @@ def _short(value: object) -> str:
 
 @command.command()
 @click.argument("names", nargs=-1)
-def pull(names: tuple[str, ...]) -> None:
+@click.option("--missing", is_flag=True, help="Say nothing of those that are here.")
+def pull(names: tuple[str, ...], missing: bool) -> None:
     """Fetch models, going on where an earlier pull stopped. Without names: the default and the embedder."""
     home = home_folder()
     registry = registry_of(home)
     for profile in [registry.resolve(name) for name in names or (registry.default, registry.embedder)]:
-        fetch_model(home, profile)
+        fetch_model(home, profile, missing=missing)
 
 
 @command.command()
