@@ -36,7 +36,7 @@ def _cut(text: str, keep: int) -> str:
     """Return the first and last `keep` / 2 characters of a text around a mark that says what is missing."""
     head = keep - keep // 2
     tail = text[len(text) - keep // 2 :] if keep // 2 else ""
-    return f"{text[:head]} [... {len(text) - keep} characters cut here; recall storage has them ...] {tail}"
+    return f"{text[:head]} [... {len(text) - keep} characters cut here; kept whole in memory ...] {tail}"
 
 
 def _text(record: Record | CoreMemory | Summary) -> str:
