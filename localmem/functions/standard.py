@@ -17,7 +17,7 @@ Query = Annotated[str, "words to look for", Length(1, 200)]
 
 
 def send_message(desk: Desk, message: Annotated[str, "what to say", Length(1, 2000)]) -> str:
-    """Say something to the person. The only way to be heard; ends your turn."""
+    """Answer what the person said or asked, in your own words, never theirs again. Ends your turn."""
     return ""
 
 

@@ -70,6 +70,7 @@ class Policy:
             labels=labels,
             bias=self._settings.bias,
             verdict=self._verdict if remembering else None,
+            unlike=event.text if self._remembering and event.kind is EventKind.USER else "",
         )
 
     def objection(self, call: Call, made: Sequence[Made], shown: Sequence[int]) -> str:

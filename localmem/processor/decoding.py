@@ -119,6 +119,8 @@ class LlamaGeneration:
         if self._matcher is None:
             return sampler.choose(logits, np.arange(len(logits)))
         allowed = self._matcher.allowed()
+        if isinstance(self._shape, Calls) and (echoes := self._echoes(self._shape.unlike)):
+            allowed = np.setdiff1d(allowed, echoes)
         if len(self._ids) >= self._closing_at:
             return self._close(logits, allowed)
         scores = logits[allowed]
@@ -141,6 +143,16 @@ class LlamaGeneration:
         ranked = allowed[np.argsort(-logits[allowed], kind="stable")[:CHOICES]]
         plain = (token for token in ranked if in_string and _whole(self._tokenizer.piece(int(token))))
         return int(next(plain, ranked[0]))
+
+    def _echoes(self, text: str) -> list[int]:
+        """Return the tokens with which a message, about to begin, would begin with the first word of a text."""
+        _, found, begun = self._text.rpartition(b'"message":')
+        if not text.strip() or not found or begun not in (b"", b" ", b' "'):
+            return []
+        word = text.split(maxsplit=1)[0]
+        starts = [f' "{word[:size]}'[len(begun) :] for size in range(1, min(len(word), 20) + 1)]
+        spelled = [self._tokenizer.content(start) for start in starts]
+        return [ids[0] for ids in spelled if len(ids) == 1]
 
     def _biases(self, shape: Calls, allowed: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what to add to each allowed token's logit while a verdict or a function is being chosen."""

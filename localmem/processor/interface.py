@@ -75,7 +75,8 @@ class Calls:
     `thought` bounds the thought in characters (0: none). `heartbeat` says whether the model is asked for one.
     `labels` are the blocks that exist and may be written. `bias` adds to the log-probability of choosing a
     function, by name: a calibrated choice (a constant preference of the model, taken back out). A `verdict`,
-    if there is one, takes the place of the thought.
+    if there is one, takes the place of the thought. A message does not begin with the first word of `unlike`:
+    small models echo what they were told, and from the first echo on they never stop.
     """
 
     functions: tuple[Function, ...]
@@ -84,6 +85,7 @@ class Calls:
     labels: tuple[str, ...] = ()
     bias: Mapping[str, float] = field(default_factory=dict, hash=False)
     verdict: Verdict | None = None
+    unlike: str = ""
 
 
 @dataclass(frozen=True, slots=True)

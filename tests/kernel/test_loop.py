@@ -404,3 +404,12 @@ def unchecked(processor: ScriptedProcessor) -> Callable[..., ScriptedGeneration]
         return ScriptedGeneration(next(script), sum(map(len, prompt)))
 
     return generate
+
+
+def test_a_small_model_is_kept_from_echoing_the_person(bench: Bench) -> None:
+    agent, processor = bench.wake([calls("nothing_to_remember"), says("hi")], memory_step=True)
+    run(agent, "I am Ada")
+    assert processor.shapes[-1].unlike == "I am Ada"  # type: ignore[union-attr]
+    agent, processor = bench.wake([says("hi")])
+    run(agent, "I am Ada")
+    assert not processor.shapes[-1].unlike  # type: ignore[union-attr]

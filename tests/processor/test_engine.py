@@ -564,3 +564,13 @@ def test_a_broken_model_says_what_to_do(tmp_path: Path, profile: Profile) -> Non
 def test_what_a_call_holds_is_json(engine: LlamaProcessor) -> None:
     call = call_of(run(engine, prompt(engine), SHAPES["both"], tokens=200)[0])
     assert json.loads(json.dumps(dict(call.arguments))) == dict(call.arguments)
+
+
+@pytest.mark.parametrize("said", ["Hello, I am Ada.", "I'm Tom.", "Wörter, bitte!", "你好", "  What is it?"])
+def test_a_message_does_not_begin_as_the_person_did(engine: LlamaProcessor, said: str) -> None:
+    """Begin as the model would, then forbid that very beginning."""
+    shape = SHAPES["message"]
+    free = str(call_of(run(engine, prompt(engine, said), shape)[0]).arguments["message"])
+    for text in (said, free):
+        held = call_of(run(engine, prompt(engine, said), replace(shape, unlike=text))[0])
+        assert not str(held.arguments["message"]).startswith(text.split()[0])
