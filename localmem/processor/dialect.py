@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from localmem.errors import DefinitionError
+from localmem.functions.schema import Function
 from localmem.processor.interface import Calls
 from localmem.records import Call
 from localmem.resources import grammars
@@ -40,11 +41,10 @@ class Dialect:
 
     def lark(self, shape: Calls) -> str:
         """Return the Lark grammar of exactly the calls that `shape` allows."""
-        schema = {"anyOf": [self._call_schema(shape, index) for index in range(len(shape.functions))]}
+        schema = {"anyOf": [self._call_schema(shape, function) for function in shape.functions]}
         return self.grammar.replace("@CALL@", json.dumps(schema | {"x-guidance": JSON_STYLE}))
 
-    def _call_schema(self, shape: Calls, index: int) -> dict[str, object]:
-        function = shape.functions[index]
+    def _call_schema(self, shape: Calls, function: Function) -> dict[str, object]:
         fields: dict[str, object] = {}
         if shape.verdict:
             fields[shape.verdict.question] = {"const": shape.verdict.answers[function.name]}
@@ -67,7 +67,7 @@ class Dialect:
         return self._call(json.loads(body))
 
     def read_leniently(self, text: str) -> Call:
-        """Return the first call found anywhere in free text: fences, prose around it, other key names.
+        """Return the first call found anywhere in free text, whatever fences or prose stand around it.
 
         Raises ValueError when there is none.
         """
