@@ -1,0 +1,175 @@
+"""Records every generation of a processor: prompt ids, shape, limits and what came out, to be decoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from localmem.errors import DefinitionError
+from localmem.functions import standard
+from localmem.functions.schema import Function, function
+from localmem.processor.interface import (
+    Abilities,
+    Calls,
+    Completion,
+    Encodable,
+    Generation,
+    Limits,
+    Processor,
+    Prose,
+    Sampling,
+    Segment,
+    Shape,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One generation. `prompt` are its ids, of which `reused` were cached; `ids` what was generated."""
+
+    prompt: tuple[int, ...]
+    shape: Shape
+    limits: Limits
+    completion: Completion
+
+
+class Tracer:
+    """A processor that keeps what it is asked and what it answers; `traces` are those since `clear`."""
+
+    def __init__(self, processor: Processor) -> None:
+        self.processor = processor
+        self.traces: list[Trace] = []
+
+    @property
+    def window(self) -> int:
+        return self.processor.window
+
+    @property
+    def abilities(self) -> Abilities:
+        return self.processor.abilities
+
+    def encode(self, record: Encodable) -> Segment:
+        return self.processor.encode(record)
+
+    def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> Generation:
+        generation = self.processor.generate(prompt, shape, limits)
+        ids = tuple(token for segment in prompt for token in segment.ids)
+        return _Traced(generation, lambda done: self.traces.append(Trace(ids, shape, limits, done)))
+
+    def take(self) -> list[Trace]:
+        """Return the traces so far, and begin anew."""
+        traces, self.traces = self.traces, []
+        return traces
+
+    def close(self) -> None:
+        """Free the model."""
+        close = getattr(self.processor, "close", None)
+        if close is not None:
+            close()
+
+
+class _Traced:
+    """A generation that says what came out of it once it is over, or was given up."""
+
+    def __init__(self, generation: Generation, over: Any) -> None:
+        self._generation, self._over = generation, over
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            yield from self._generation
+        finally:
+            self._over(self._generation.completion)
+
+    def cancel(self) -> None:
+        self._generation.cancel()
+
+    @property
+    def completion(self) -> Completion:
+        return self._generation.completion
+
+
+def packed(traces: Sequence[Trace]) -> list[dict[str, Any]]:
+    """Return traces as plain data; each prompt as how much it shares with the one before, and the rest."""
+    rows: list[dict[str, Any]] = []
+    before: tuple[int, ...] = ()
+    for trace in traces:
+        shared = 0
+        for one, other in zip(before, trace.prompt, strict=False):
+            if one != other:
+                break
+            shared += 1
+        before = trace.prompt
+        rows.append(
+            {
+                "shared": shared,
+                "prompt": list(trace.prompt[shared:]),
+                "shape": _shape_as_data(trace.shape),
+                "tokens": trace.limits.tokens,
+                "sampling": asdict(trace.limits.sampling),
+                "ids": list(trace.completion.ids),
+                "text": trace.completion.text,
+                "reused": trace.completion.usage.reused_tokens,
+            }
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A generation read back: what it was asked, and what it answered then."""
+
+    prompt: tuple[int, ...]
+    shape: Shape
+    limits: Limits
+    ids: tuple[int, ...]
+    text: str
+    reused: int
+
+
+def unpacked(rows: Sequence[Mapping[str, Any]], own: Sequence[Function] = ()) -> list[Recorded]:
+    """Return generations from plain data. Raises DefinitionError for a function that there no longer is."""
+    recorded: list[Recorded] = []
+    before: tuple[int, ...] = ()
+    for row in rows:
+        before = (*before[: row["shared"]], *row["prompt"])
+        limits = Limits(row["tokens"], Sampling(**row["sampling"]))
+        shape = _shape_from_data(row["shape"], own)
+        recorded.append(Recorded(before, shape, limits, tuple(row["ids"]), row["text"], row["reused"]))
+    return recorded
+
+
+def _shape_as_data(shape: Shape) -> dict[str, Any]:
+    if isinstance(shape, Prose):
+        return {"characters": shape.characters}
+    return {
+        "functions": [function.name for function in shape.functions],
+        "thought": shape.thought,
+        "heartbeat": shape.heartbeat,
+        "labels": list(shape.labels),
+        "bias": dict(shape.bias),
+        "verdict": [shape.verdict.question, dict(shape.verdict.answers)] if shape.verdict else None,
+        "unlike": shape.unlike,
+    }
+
+
+def _shape_from_data(data: Mapping[str, Any], own: Sequence[Function]) -> Shape:
+    if "characters" in data:
+        return Prose(data["characters"])
+    known = {python.__name__: function(python) for every in standard.SETS.values() for python in every}
+    known |= {each.name: each for each in own}
+    if missing := [name for name in data["functions"] if name not in known]:
+        raise DefinitionError(
+            f"there is no function {missing[0]} any more: it was recorded by another version"
+        )
+    verdict = Verdict(*data["verdict"]) if data["verdict"] else None
+    return Calls(
+        tuple(known[name] for name in data["functions"]),
+        thought=data["thought"],
+        heartbeat=data["heartbeat"],
+        labels=tuple(data["labels"]),
+        bias=data["bias"],
+        verdict=verdict,
+        unlike=data["unlike"],
+    )
