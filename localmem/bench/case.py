@@ -94,7 +94,7 @@ class Outcome:
     steps: tuple[Step, ...] = ()
     completions: int = 0
     legal: int = 0
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     blocks: Mapping[str, str] = field(default_factory=dict, hash=False)
     passages: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
