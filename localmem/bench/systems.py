@@ -1,0 +1,209 @@
+"""The systems that are compared, behind one call: a case goes in, an outcome comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from localmem.bench.case import Case, Material, Outcome, Task
+from localmem.bench.prepared import Shelf
+from localmem.errors import UsageError
+from localmem.kernel.prompts import prompt
+from localmem.processor.interface import Instructions, Limits, Opening, Prose, Segment, Summary
+from localmem.records import Event, EventKind
+from localmem.trace import Tracer
+
+if TYPE_CHECKING:
+    from localmem.kernel.settings import Settings
+    from localmem.memory.embedder import Embedder
+    from localmem.processor.engine import LlamaProcessor
+
+TOP = 5
+"""Passages that plain retrieval puts in front of the question."""
+
+
+class System(Protocol):
+    """One way to answer cases with a model."""
+
+    bed: Bed
+
+    def answer(self, case: Case) -> Outcome:
+        """Return what comes out for a case; every case begins with the same cache."""
+
+    def drop(self, material: Material) -> None:
+        """Forget a material that no case needs any more."""
+
+
+class Bed:
+    """A loaded model that begins every case in the same state: what never changes of the prompt is cached.
+
+    The static ids are evaluated once, in chunks, on an empty cache; `rest` cuts the cache back to them. So a
+    case's result does not depend on the cases before it, and costs only what is its own.
+    """
+
+    def __init__(self, processor: LlamaProcessor, static: Sequence[Segment]) -> None:
+        self.processor = processor
+        self.tracer = Tracer(processor)
+        self.static = [token for segment in static for token in segment.ids]
+        processor.llama.clear()
+
+    def rest(self) -> None:
+        """Bring the cache into the state in which every case begins."""
+        llama = self.processor.llama
+        if llama.keep(self.static) == len(self.static):
+            return
+        llama.clear()
+        for start in range(0, len(self.static), llama.chunk):
+            llama.evaluate(self.static[start : start + llama.chunk])
+
+
+PLAIN = "You answer questions. Answer in one short sentence, from what you are given."
+
+
+class Plain:
+    """A model without memory functions: something is put in front of the question, and it answers in prose.
+
+    What that is makes the system: nothing, everything, as much of the end as fits, a recursive summary of
+    everything, or the passages that a search finds.
+    """
+
+    def __init__(
+        self, name: str, task: Task, processor: LlamaProcessor, folder: Path, embedder: Embedder | None
+    ) -> None:
+        self._name, self._task = name, task
+        text = "\n".join(filter(None, (PLAIN, task.instructions)))
+        self._head = [processor.encode(Instructions(text)), processor.encode(Summary(""))]
+        self.bed = Bed(processor, self._head[:1])
+        self._shelf = Shelf(folder, "", embedder)
+        self._summaries: dict[str, str] = {}
+
+    def answer(self, case: Case) -> Outcome:
+        if case.search:
+            return Outcome(found=tuple(_bare(text) for text in self._search(case, 10)))
+        self.bed.rest()
+        before = self._before(case)
+        self.bed.tracer.take()
+        shown = self._prompt(before, case.question)
+        if self._length(shown) + self._task.reply > self.bed.processor.window:
+            return Outcome(fits=False)
+        reply = self._write(shown, self._task.reply)
+        return Outcome(reply=reply, usage=self.bed.tracer.traces[0].completion.usage)
+
+    def drop(self, material: Material) -> None:
+        self._shelf.drop(_as_passages(material))
+        self._summaries.pop(material.id, None)
+
+    def _before(self, case: Case) -> list[str]:
+        """Return what is put in front of the question."""
+        pieces = case.material.pieces()
+        match self._name:
+            case "no-memory":
+                return []
+            case "full-context":
+                return pieces
+            case "truncation":
+                return self._last(pieces, case.question)
+            case "retrieval":
+                return self._search(case, TOP)
+            case _:
+                return [self._summary(case.material)]
+
+    def _prompt(self, before: Sequence[str], question: str) -> list[Segment]:
+        known = "\n".join(before)
+        text = f"What is known:\n{known}\n\nQuestion: {question}" if known else question
+        encode = self.bed.processor.encode
+        return [*self._head, encode(Event(EventKind.USER, text)), encode(Opening())]
+
+    def _length(self, shown: Sequence[Segment]) -> int:
+        return sum(len(segment) for segment in shown)
+
+    def _last(self, pieces: Sequence[str], question: str) -> list[str]:
+        """Return as many of the last pieces as fit, counted in tokens."""
+        kept: list[str] = []
+        for piece in reversed(pieces):
+            longer = self._length(self._prompt([piece, *kept], question))
+            if longer + self._task.reply > self.bed.processor.window:
+                break
+            kept.insert(0, piece)
+        return kept
+
+    def _search(self, case: Case, top: int) -> list[str]:
+        with self._shelf.copy(_as_passages(case.material), _silent) as (memory, _):
+            return [hit.text for hit in memory.search_archive(case.question, 1, top).hits]
+
+    def _summary(self, material: Material) -> str:
+        """Summarise a material piece by piece, each time together with the summary so far."""
+        if material.id not in self._summaries:
+            summary, waiting = "", material.pieces()
+            while waiting:
+                part = self._part(waiting)
+                summary = self._write(self._asking(summary, part), SUMMARY_TOKENS)
+                self.bed.rest()
+                waiting = waiting[len(part) :]
+            self._summaries[material.id] = summary
+        return self._summaries[material.id]
+
+    def _part(self, pieces: Sequence[str]) -> list[str]:
+        """Return as many of the first pieces as take half of the window; at least one."""
+        size, count = 0, 0
+        for piece in pieces:
+            size += len(self.bed.processor.encode(Event(EventKind.USER, piece)))
+            if count and size > self.bed.processor.window // 2:
+                break
+            count += 1
+        return list(pieces[:count])
+
+    def _asking(self, summary: str, part: Sequence[str]) -> list[Segment]:
+        asked = SUMMARISE.format(summary=summary or "(nothing)", part="\n".join(part))
+        encode = self.bed.processor.encode
+        return [*self._head, encode(Event(EventKind.USER, asked)), encode(Opening())]
+
+    def _write(self, shown: Sequence[Segment], tokens: int) -> str:
+        generation = self.bed.tracer.generate(shown, Prose(8 * tokens), Limits(tokens))
+        for _ in generation:
+            pass
+        return generation.completion.text.strip()
+
+
+SUMMARY_TOKENS = 400
+SUMMARISE = (
+    "Summary so far:\n{summary}\n\nNew:\n{part}\n\n"
+    "Write a new summary that keeps names, facts and figures of both, in at most 250 words. Only the summary."
+)
+
+
+def _as_passages(material: Material) -> Material:
+    """Return a material as passages alone, for systems that have no other memory."""
+    return Material(id=f"{material.id} as passages", passages=tuple(dict.fromkeys(material.pieces())))
+
+
+def _silent(*_: object) -> None:
+    raise AssertionError("passages have no conversation")
+
+
+def _bare(text: str) -> str:
+    return text.removeprefix("Person: ").removeprefix("You: ")
+
+
+def build(
+    name: str,
+    task: Task,
+    processor: LlamaProcessor,
+    settings: Settings,
+    folder: Path,
+    embedder: Embedder | None,
+) -> System:
+    """Return the system of that name for a task; it keeps what it prepares in `folder`. Raises UsageError."""
+    from localmem.bench.ours import Ours
+
+    if name in ("ours", "grammar-off"):
+        return Ours(task, processor, settings, folder, embedder)
+    if name in ("no-memory", "full-context", "truncation", "summary", "retrieval"):
+        return Plain(name, task, processor, folder, embedder)
+    raise UsageError(f"no system {name!r}")
+
+
+def instructions(task: Task) -> str:
+    """Return the agent's instructions for a task: its own, and behind them what the protocol tells it."""
+    return "\n".join(filter(None, (prompt("system").rstrip(), task.instructions))) + "\n"

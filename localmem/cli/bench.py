@@ -1,0 +1,131 @@
+"""localmem bench: the memory benchmarks: what there is, running them, and what came out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localmem.cli.common import home_folder, loading, to_json
+from localmem.cli.screen import Status
+
+if TYPE_CHECKING:
+    from localmem.bench.runner import Progress
+
+_RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of run files (else bench/ in the home).",
+)
+
+
+@click.group(name="bench")
+def command() -> None:
+    """Measure how well a model manages memory."""
+
+
+@command.command(name="list")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def list_(json_: bool) -> None:
+    """List the tasks and the systems each compares."""
+    from localmem.bench import tasks
+
+    rows = [tasks.load(name) for name in tasks.NAMES]
+    if json_:
+        fields = ("name", "title", "source", "metric", "systems", "n", "needs_data")
+        click.echo(to_json([{field: getattr(task, field) for field in fields} for task in rows]))
+        return
+    for task in rows:
+        needs = "needs --data" if task.needs_data else "no data needed"
+        click.echo(f"{task.name:18} {task.title} ({task.metric}; {needs})")
+        click.echo(f"{'':18} {', '.join(task.systems)}; usually {task.n} cases")
+
+
+@command.command()
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@click.option("--system", "systems", multiple=True, metavar="NAME", help="Only this system; may be repeated.")
+@click.option("--model", metavar="NAME|FILE.gguf", help="Model to measure (else the default).")
+@click.option("-n", "n", type=click.IntRange(1), metavar="N", help="Cases (per level) instead of the usual.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+              envvar="LOCALMEM_DATA", help="Folder of the official data sets.")  # fmt: skip
+@click.option("--window", type=click.IntRange(1), metavar="N", help="Tokens served (else the profile's).")
+@click.option("--seed", type=int, default=0, metavar="S", help="Seed of cases and sampling.")
+@click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token.")
+@click.option(
+    "--set", "changed", multiple=True, metavar="NAME=VALUE", help="A kernel setting other than the profile's."
+)
+@_RUNS
+@click.option("--json", "json_", is_flag=True, help="End with one line of JSON.")
+def run(
+    tasks: tuple[str, ...],
+    systems: tuple[str, ...],
+    n: int | None,
+    data: Path | None,
+    runs: Path | None,
+    json_: bool,
+    changed: tuple[str, ...],
+    **asked: Any,
+) -> None:
+    """Run TASKs ("letta": the four of Letta's leaderboard; "all"); what is done already is not run again."""
+    from localmem.bench import runner
+    from localmem.runtime import Options, choose_model, registry_of
+
+    options = Options(**asked)
+    folder = runs or home_folder() / "bench"
+    plan = runner.plan(tasks, systems, n=n, data=data, runs=folder, options=options, changed=changed)
+    registry = registry_of(home_folder())
+    profile = choose_model(registry, options, None)
+    with loading(registry, profile, Status(True)):
+        pass
+    shown, files, failed = _Line(), [], 0
+    for progress in runner.run(plan, registry_of(home_folder()), profile):
+        shown.show(progress)
+        failed += bool(progress.error)
+        if progress.file not in files:
+            files.append(progress.file)
+    shown.end()
+    _report(files, json_)
+    if failed:
+        click.echo(f"{failed} cases failed: the same command tries those once more", err=True)
+        raise SystemExit(1)
+
+
+def _report(files: list[Path], json_: bool) -> None:
+    from localmem.bench import report, results
+
+    rows = [row for file in files for row in results.rows(file)]
+    if json_:
+        click.echo(json.dumps({"rows": [results.as_data(row) for row in rows]}))
+    else:
+        click.echo(report.table(rows))
+
+
+class _Line:
+    """The progress of a run on standard error: one line that is written anew, or, without a terminal, few."""
+
+    def __init__(self) -> None:
+        self._status = Status(True)
+        self._last = ""
+
+    def show(self, progress: Progress) -> None:
+        name = f"{progress.task} {progress.system}"
+        left = f", {_time(progress.left)} left" if progress.left else ""
+        line = f"{name}: {progress.done}/{progress.total}, score {progress.score:.3f}{left}"
+        if progress.error:
+            self._status.clear()
+            click.echo(f"{name}: a case failed: {progress.error}", err=True)
+        if sys.stderr.isatty():
+            self._status.show(line)
+        elif progress.done == progress.total or progress.done % 10 == 0:
+            click.echo(line, err=True)
+
+    def end(self) -> None:
+        self._status.clear()
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
