@@ -28,7 +28,7 @@ GREETING = "Hi!"
 FAREWELL = "Talk to you soon!"
 """What the agent answers to a last message that the data leaves without one."""
 
-# A full stop ends a fact, but not after a single capital ("the U. S.") or a title.
+# A full stop ends a sentence, but not after a single capital ("the U. S.") or a title.
 _END = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[DM]r\.)(?<!\bM[rs]s\.)(?<!\bM[ts]\.)(?<!\bSt\.)\s+")
 
 
@@ -93,17 +93,21 @@ def facts(dialogue: Dialogue, person: str, sessions: int) -> list[Fact]:
                 if not key or "speaker" in key.split():
                     continue
                 before = told.get(key, Fact(text, (), number))
-                told[key] = Fact(before.text, (*before.turns, turn), before.session)
+                if turn not in before.turns:
+                    told[key] = Fact(before.text, (*before.turns, turn), before.session)
     return list(told.values())
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text: one fact each, as the annotators wrote them."""
+    return [sentence.strip() for sentence in _END.split(text) if sentence.strip()]
 
 
 def _held(session: Session, person: str) -> Iterable[Said]:
     texts = [turn.text for turn in session.turns]
     if session.turns[0].speaker != person:
         texts.insert(0, GREETING)
-    return (
-        Said(text, reply) for text, reply in zip_longest(texts[::2], texts[1::2], fillvalue=FAREWELL)
-    )
+    return (Said(text, reply) for text, reply in zip_longest(texts[::2], texts[1::2], fillvalue=FAREWELL))
 
 
 def _dialogue(row: Mapping[str, Any]) -> Dialogue:
@@ -117,5 +121,4 @@ def _dialogue(row: Mapping[str, Any]) -> Dialogue:
 
 
 def _turn(turn: Mapping[str, str]) -> Turn:
-    told = tuple(fact.strip() for fact in _END.split(turn.get("facts") or "") if fact.strip())
-    return Turn(turn["speaker"], turn["text"].strip(), told)
+    return Turn(turn["speaker"], turn["text"].strip(), tuple(sentences(turn.get("facts") or "")))

@@ -1,16 +1,17 @@
 """Fact retrieval in multi-session chat: a fact about the person must find the turn that told it.
 
-Source: Multi-Session Chat, sessions 1-4 of the test split (Xu et al. 2021), with the facts that annotators took from
-each turn.
+Source: Multi-Session Chat, sessions 1-4 of the test split (Xu et al. 2021), with the facts that annotators took
+from each turn.
 Protocol: all four sessions are in recall storage, both speakers' turns; the person is Speaker 1, who opens every
 session, so that each message of the person is followed by its real reply. The gold fact is the query. Right when a
 turn that tells it is among the first five found; `recall` gives other depths. A fact that the person tells twice in
-the same words has both turns as gold; a fact is left out where its turn's text stands in another turn too. Cases are
-ten facts of a dialogue in a row, which share its preparation; when all dialogues are through, the next ten of each.
-Only memory is asked: no model takes part.
+the same words has both turns as gold; a fact is left out where its turn's text stands in another turn too. Cases
+are ten facts of a dialogue in a row, which share its preparation; when all dialogues are through, the next ten of
+each. Only memory is asked: no model takes part.
 
 One case: in session 1 the person says "Ah I see! I like going to the gym to work out.", among some 25 turns of the
-person and as many of the other; the query is "I enjoy exercising at the gym."; right is that turn among the first five.
+person and as many of the other; the query is "I enjoy exercising at the gym."; right is that turn among the first
+five.
 """
 
 from __future__ import annotations
