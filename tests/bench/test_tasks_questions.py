@@ -130,9 +130,10 @@ def write_babi(data: Path) -> None:
         for task in hidden_sentences.LABELS:
             gap, place = ("|", "kitchen") if task == "qa1" else ("\t", "garden")
             who = "Fred" if task == "qa5" else place
+            waits = "".join(f"{at} Jeff waited {at} days.\n" for at in range(5, 44))
             text = "".join(
                 f"1 Mary stood up {story}.\n2 Mary went to the {place}.\n3 Where is she? {gap}{who}{gap}2\n"
-                f"4 Bill sat down {story}.\n5 Who is there? {gap}{who}{gap}2 4\n"
+                f"4 Bill sat down {story}.\n{waits}44 Who is there? {gap}{who}{gap}2 4\n"
                 for story in range(4)
             )
             for split in ("train", "test"):
@@ -390,6 +391,9 @@ def test_facts_stand_in_order_among_the_pages(data: Path) -> None:
         text.index(fact) for fact in ("Mary stood up 1.", "Mary went to the garden.", "Bill sat down 1.")
     ]
     assert all(one < other for one, other in pairwise(places))
+    for case in cases:
+        days = re.findall(r"Jeff waited (\d+) days", " ".join(case.material.passages))
+        assert days == [str(at) for at in range(5, 44)] or not days
     assert "A TITLE" not in text
     assert "Mrs. Holt laughed." in text
 
