@@ -73,7 +73,7 @@ def rank(case: Case, outcome: Outcome) -> int | None:
 
 
 def recall(case: Case, outcome: Outcome, depth: int) -> float:
-    """Return 1 when a right turn is among the first `depth` found (published depths: 1, 5 and 10)."""
+    """Return 1 when a right turn is among the first `depth` found (the protocol reports 1, 5 and 10)."""
     place = rank(case, outcome)
     return float(place is not None and place <= depth)
 

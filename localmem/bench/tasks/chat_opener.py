@@ -1,4 +1,4 @@
-"""The conversation opener of MemGPT (section 3.1.2): write the first message of the next session to a known person.
+"""MemGPT's conversation opener: write the first message of the next session to a known person.
 
 Source: Multi-Session Chat, sessions 1-4 of the test split (Xu et al. 2021).
 Protocol: sessions 1-3 are played with their real text. The person is Speaker 2 and the agent stands in the place of
@@ -81,7 +81,7 @@ def score(case: Case, outcome: Outcome) -> float:
     return similarities(outcome.reply, case, similarity.encoder()).best
 
 
-_WHERE = "Packer et al. 2023, MemGPT (arXiv 2310.08560), table 3: SIM-1"
+_WHERE = "Packer et al. 2023, MemGPT (arXiv 2310.08560), conversation opener: SIM-1"
 _DIFFERS = "encoder not named, so absolute values do not compare; read it beside the human's own row"
 
 TASK = Task(

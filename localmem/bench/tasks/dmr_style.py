@@ -1,6 +1,6 @@
 """DMR-style questions: after four sessions the person asks about something they told.
 
-In the manner of MemGPT's deep memory retrieval (section 3.1.1), and not that task: its questions were written by a
+In the manner of MemGPT's deep memory retrieval (DMR), and not that task: its questions were written by a
 language model and its answers judged by one, over five sessions. Here both come from templates.
 
 Source: Multi-Session Chat, sessions 1-4 of the test split (Xu et al. 2021), with the facts that annotators took
@@ -214,7 +214,7 @@ def rouge_l(case: Case, outcome: Outcome) -> float:
     return max(rouge_l_recall(outcome.reply, answer) for answer in case.gold)
 
 
-_WHERE = "Packer et al. 2023, MemGPT (arXiv 2310.08560), table 2: deep memory retrieval, accuracy"
+_WHERE = "Packer et al. 2023, MemGPT (arXiv 2310.08560), deep memory retrieval, accuracy"
 _DIFFERS = (
     "DMR's questions are written by a language model and its answers judged by one, after five sessions; "
     "here templates over four sessions, containment"
@@ -229,7 +229,7 @@ TASK = Task(
     score=score,
     n=50,
     anchors=(
-        Anchor("GPT-4 alone (summary of the sessions)", 0.321, _WHERE, _DIFFERS),
+        Anchor("GPT-4 alone", 0.321, _WHERE, _DIFFERS),
         Anchor("MemGPT with GPT-4", 0.925, _WHERE, _DIFFERS),
     ),
 )

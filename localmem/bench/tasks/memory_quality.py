@@ -8,12 +8,14 @@ which the gold facts are. Precision is the share of these that a gold fact of th
 of gold facts that one of them states; duplicates are those that repeat an earlier one. The score is the F1 of
 precision and recall. Stale lines (true once, replaced since) cannot be told: the data mark no fact as replaced.
 
-Support is a cosine of at least .64 under all-MiniLM-L6-v2. Taken from 130 lines of the data's first personas (what
-the speakers were asked to be), put into the third person, each beside the nearest fact of its dialogue and judged
-by hand: of 77 that say the same .64 finds 90 % (5th percentile .59, median .86), of 46 that do not it takes 13 %
-(median .42, 90th percentile .66); 7 were left undecided. Of 546 lines beside another dialogue's facts it takes 4 %.
-A line repeats an earlier one from .88: 4 % of the facts of one dialogue do ("I love pizza." and "I like pizza."
-have .93). So a single line may be judged wrongly; means over cases compare.
+Support is a cosine of at least .64 under all-MiniLM-L6-v2, chosen on 130 pairs from these dialogues: a line of the
+data's first personas (what the speakers were asked to be), put into the third person by rule, and the nearest fact
+of its dialogue. A language model labelled them in one pass, nobody checked it. Of 77 that say the same .64 finds
+90 % (5th percentile .59, median .86), of 46 that do not it takes 13 % (median .42, 90th percentile .66); 7 were left
+undecided. The threshold was chosen on these same pairs, which makes the rates flattering, and no pair is a line that
+an agent wrote. Of 546 lines beside another dialogue's facts it takes 4 %. A line repeats an earlier one from .88: set
+by reading pairs of facts in order of their cosine; 4 % of the facts of one dialogue reach it ("I love pizza." and
+"I like pizza." have .93). Single lines are often judged wrongly: compare systems, do not read scores as truth.
 
 One case: in three sessions the person tells 14 facts, among them "I have a dog named Drunky.", "I own a Subaru
 Legacy." and "I like to go to bars.". If the block holds "The person has a dog called Drunky. They like jazz." and
