@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,6 @@ def write_rows(path: Path, found: Iterable[Row]) -> None:
 
 def newest(found: Iterable[Row]) -> list[Row]:
     """Return the rows without those that a later run of the same (task, system, model, ...) replaces."""
-    from datetime import datetime
-
     kept: dict[tuple[object, ...], Row] = {}
     for row in found:
         key = (row.task, row.system, row.model, row.level, row.window, row.seed)
