@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localmem.cli.common import home_folder, loading, to_json
-from localmem.cli.screen import Status
+from localmem.cli.common import home_folder, loading, safe, to_json
+from localmem.cli.screen import Status, columns
 
 if TYPE_CHECKING:
+    from localmem.bench.results import Row
     from localmem.bench.runner import Progress
 
 _RUNS = click.option(
@@ -75,8 +76,7 @@ def run(
     from localmem.runtime import Options, choose_model, registry_of
 
     options = Options(**asked)
-    folder = runs or home_folder() / "bench"
-    plan = runner.plan(tasks, systems, n=n, data=data, runs=folder, options=options, changed=changed)
+    plan = runner.plan(tasks, systems, n=n, data=data, runs=_folder(runs), options=options, changed=changed)
     registry = registry_of(home_folder())
     profile = choose_model(registry, options, None)
     with loading(registry, profile, Status(True)):
@@ -97,11 +97,51 @@ def run(
 def _report(files: list[Path], json_: bool) -> None:
     from localmem.bench import report, results
 
-    rows = [row for file in files for row in results.rows(file)]
+    runs = [run for file in files if (run := results.read_run(file)) is not None]
+    rows = [row for run in runs for row in results.rows(run)]
     if json_:
         click.echo(json.dumps({"rows": [results.as_data(row) for row in rows]}))
     else:
-        click.echo(report.table(rows))
+        click.echo(safe(report.table(rows, width=columns())))
+
+
+@command.command()
+@_RUNS
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Also write pictures (PNG, SVG) and one HTML page there.")  # fmt: skip
+@click.option("--publish", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl",
+              help="Also write the rows there, with every case's score: what a leaderboard is made of.")  # fmt: skip
+@click.option("--json", "json_", is_flag=True, help="Print the rows as JSON.")
+def report(runs: Path | None, markdown: bool, out: Path | None, publish: Path | None, json_: bool) -> None:
+    """Show what came out of the runs so far: tables, and on demand pictures and a page."""
+    from localmem.bench import report, results
+
+    rows = [row for run in results.read_runs(_folder(runs)) for row in results.rows(run)]
+    rows = results.newest(rows)
+    if json_:
+        click.echo(json.dumps({"rows": [results.as_data(row) for row in rows]}))
+    else:
+        width = columns()
+        click.echo(safe(report.table(rows, markdown=markdown, width=width)))
+        click.echo(safe(report.leaderboard(rows, markdown=markdown, width=width)))
+    if publish is not None:
+        results.write_rows(publish, rows)
+    if out is not None:
+        _draw(rows, out)
+
+
+def _draw(rows: list[Row], out: Path) -> None:
+    from localmem.bench import page, pictures
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "index.html").write_text(page.page(rows), encoding="utf-8")
+    for path in [out / "index.html", *pictures.save(rows, out)]:
+        click.echo(str(path), err=True)
+
+
+def _folder(runs: Path | None) -> Path:
+    return runs or home_folder() / "bench"
 
 
 class _Line:
