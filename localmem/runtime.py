@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from localmem.errors import UnknownAgent, UsageError
 from localmem.kernel.agent import Agent
 from localmem.kernel.settings import LIMITS, Settings
+from localmem.recording import Setup, keep
+from localmem.records import Event, Item
+from localmem.trace import Tracer
 
 if TYPE_CHECKING:
     from localmem.memory.home import Home
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_AGENT = "default"
 """The agent that is made on first use."""
+
+MOST_TRACES = 64
+"""Generations held in memory until their turn is over: more than a turn has, and a bound where nobody takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +126,7 @@ class Session:
     ):
         self.home, self.options, self._loading = home, options, loading
         self.memory = memory_of(home, options.agent)
+        self._traces = home.traces(options.agent)
         self.registry = registry_of(home.path)
         self._agent: Agent | None = None
         self.profile, self._agent = self._wake(choose_model(self.registry, options, self.memory))
@@ -130,6 +137,15 @@ class Session:
         if self._agent is None:
             self.profile, self._agent = self._wake(self.profile)
         return self._agent
+
+    def turn(self, event: Event) -> Iterator[Item]:
+        """Yield what `Agent.turn` yields; however it ends, its generations are kept to be replayed."""
+        return self._kept(self.agent, self.agent.turn(event))
+
+    def resume(self) -> Iterator[Item]:
+        """Yield what `Agent.resume` yields; however it ends, its generations are kept to be replayed."""
+        left = self.memory.unfinished()
+        return self._kept(self.agent, self.agent.resume(), left.event if left else None)
 
     def switch(self, name: str) -> None:
         """Put the agent on another model, for good; its memory stays. On an error nothing is changed.
@@ -150,6 +166,31 @@ class Session:
         if agent is not None:
             _close(agent.processor)
 
+    def _kept(self, agent: Agent, items: Iterator[Item], event: Event | None = None) -> Iterator[Item]:
+        tracer = cast("Tracer", agent.processor)
+        tracer.take()
+        try:
+            for item in items:
+                if event is None and isinstance(item, Event) and item.turn:
+                    event = item
+                yield item
+        finally:
+            cast("Generator[Item, None, None]", items).close()
+            if event is not None:
+                keep(self._traces, event, self._setup(tracer), tracer.take())
+
+    def _setup(self, tracer: Tracer) -> Setup:
+        able, llama = tracer.abilities, getattr(tracer.processor, "llama", None)
+        return Setup(
+            model=self.profile.name,
+            sha256=able.model,
+            window=tracer.window,
+            chunk=getattr(llama, "chunk", 0),
+            grammar=able.grammar,
+            dialect=self.profile.dialect,
+            gpu_layers=self.options.gpu_layers,
+        )
+
     def _choose(self, name: str) -> Profile:
         return choose_model(self.registry, replace(self.options, model=name), self.memory)
 
@@ -163,7 +204,8 @@ class Session:
             self.close()
             processor = load_processor(self.registry, profile, self.options)
             try:
-                return profile, Agent(self.memory, processor, settings_of(profile, self.options))
+                tracer = Tracer(processor, most=MOST_TRACES)
+                return profile, Agent(self.memory, tracer, settings_of(profile, self.options))
             except BaseException:
                 _close(processor)
                 raise

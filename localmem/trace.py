@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,11 +36,15 @@ class Trace:
 
 
 class Tracer:
-    """A processor that keeps what it is asked and what it answers; `traces` are those since `clear`."""
+    """A processor that keeps what it is asked and what it answers; `traces` are those since `take`.
 
-    def __init__(self, processor: Processor) -> None:
+    With `most`, only so many are kept, the newest, where nobody takes them.
+    """
+
+    def __init__(self, processor: Processor, most: int | None = None) -> None:
         self.processor = processor
         self.traces: list[Trace] = []
+        self._most = most
 
     @property
     def window(self) -> int:
@@ -56,7 +60,7 @@ class Tracer:
     def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> Generation:
         generation = self.processor.generate(prompt, shape, limits)
         ids = tuple(token for segment in prompt for token in segment.ids)
-        return _Traced(generation, lambda done: self.traces.append(Trace(ids, shape, limits, done)))
+        return _Traced(generation, lambda done: self._keep(Trace(ids, shape, limits, done)))
 
     def take(self) -> list[Trace]:
         """Return the traces so far, and begin anew."""
@@ -69,11 +73,16 @@ class Tracer:
         if close is not None:
             close()
 
+    def _keep(self, trace: Trace) -> None:
+        self.traces.append(trace)
+        if self._most is not None:
+            del self.traces[: -self._most]
+
 
 class _Traced:
     """A generation that says what came out of it once it is over, or was given up."""
 
-    def __init__(self, generation: Generation, over: Any) -> None:
+    def __init__(self, generation: Generation, over: Callable[[Completion], None]) -> None:
         self._generation, self._over = generation, over
 
     def __iter__(self) -> Iterator[str]:
@@ -111,6 +120,7 @@ def packed(traces: Sequence[Trace]) -> list[dict[str, Any]]:
                 "ids": list(trace.completion.ids),
                 "text": trace.completion.text,
                 "reused": trace.completion.usage.reused_tokens,
+                "cancelled": trace.completion.cancelled,
             }
         )
     return rows
@@ -118,7 +128,7 @@ def packed(traces: Sequence[Trace]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A generation read back: what it was asked, and what it answered then."""
+    """A generation read back: what it was asked, and what it answered then, if it was not cancelled before."""
 
     prompt: tuple[int, ...]
     shape: Shape
@@ -126,6 +136,7 @@ class Recorded:
     ids: tuple[int, ...]
     text: str
     reused: int
+    cancelled: bool = False
 
 
 def unpacked(rows: Sequence[Mapping[str, Any]], own: Sequence[Function] = ()) -> list[Recorded]:
@@ -136,7 +147,8 @@ def unpacked(rows: Sequence[Mapping[str, Any]], own: Sequence[Function] = ()) ->
         before = (*before[: row["shared"]], *row["prompt"])
         limits = Limits(row["tokens"], Sampling(**row["sampling"]))
         shape = _shape_from_data(row["shape"], own)
-        recorded.append(Recorded(before, shape, limits, tuple(row["ids"]), row["text"], row["reused"]))
+        answer = tuple(row["ids"]), row["text"], row["reused"], row.get("cancelled", False)
+        recorded.append(Recorded(before, shape, limits, *answer))
     return recorded
 
 

@@ -25,12 +25,12 @@ def command(text: str, json_: bool, **asked: Any) -> None:
         agent = session.agent
         if agent.memory.unfinished() is not None:
             note("The last message was not answered (localmem stopped in the middle); answering it first")
-            late, stopped = play(agent, agent.resume(), Printer(reply=False))
+            late, stopped = play(agent, session.resume(), Printer(reply=False))
             note(late.reply)
             if stopped:
                 raise KeyboardInterrupt
         agent.usage = Usage()
-        answer, stopped = play(agent, agent.turn(event), Printer(reply=not json_))
+        answer, stopped = play(agent, session.turn(event), Printer(reply=not json_))
         if json_:
             named = {"reply": answer.reply, "agent": agent.memory.name, "model": session.profile.name}
             spent = {"steps": answer.steps_as_data(), "usage": asdict(agent.usage)}

@@ -81,7 +81,7 @@ class Conversation:
                 self._command(*asked)
             else:
                 text = line[1:] if line.startswith("//") else line
-                self._play(self._session.agent.turn(Event(EventKind.USER, text)))
+                self._play(self._session.turn(Event(EventKind.USER, text)))
         except LocalmemError as error:
             self._failed = True
             click.echo(f"localmem: {error}", err=True)
@@ -110,7 +110,7 @@ class Conversation:
             return
         note("The last message was not answered (localmem stopped in the middle); answering it now")
         try:
-            self._play(self._session.agent.resume())
+            self._play(self._session.resume())
         except LocalmemError as error:
             click.echo(f"localmem: {error}", err=True)
 

@@ -20,6 +20,8 @@ COMMANDS = {
     "agents": ("localmem.cli.agents", "List, show, create or delete agents."),
     "memory": ("localmem.cli.memory", "Look into an agent's memory, or edit it."),
     "models": ("localmem.cli.models", "List, fetch, verify or add models."),
+    "bench": ("localmem.cli.bench", "Run memory benchmarks on a model, and report them."),
+    "replay": ("localmem.cli.replay", "Decode a turn again: why a model said what it said."),
     "doctor": ("localmem.cli.doctor", "Say what works here, and mend what does not."),
     "paths": ("localmem.cli.paths", "Say where everything lies."),
 }

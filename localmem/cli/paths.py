@@ -13,7 +13,7 @@ def command(json_: bool) -> None:
     """Say where everything lies."""
     from localmem import resources
     from localmem.cli.terminal import HISTORY
-    from localmem.memory.home import STORE
+    from localmem.memory.home import STORE, TRACES
 
     home = home_folder()
     places = {
@@ -21,6 +21,7 @@ def command(json_: bool) -> None:
         "store": home / STORE,
         "models": home / "models",
         "index": home / "index",
+        "traces": home / TRACES,
         "history": home / HISTORY,
         "user_models": home / "models.toml",
         "shipped_models": resources.models_file(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from localmem.records import Block
 
 LOCK = "owner.lock"
 STORE = "localmem.duckdb"
+TRACES = "traces"
 
 
 def default_home() -> Path:
@@ -144,6 +146,7 @@ class Home:
 
     def delete_agent(self, name: str) -> None:
         """Delete an agent with everything it holds. Raises UnknownAgent."""
+        shutil.rmtree(self.traces(name), ignore_errors=True)
         number = self.store.write(lambda cursor: agents.delete(cursor, name), "delete_agent")
         self._open.pop(name, None)
         reach("delete_agent.index")
@@ -154,6 +157,10 @@ class Home:
         self.store.write(lambda cursor: agents.rename(cursor, name, new), "rename_agent")
         self._open.pop(name, None)
         return self.agent(new)
+
+    def traces(self, name: str) -> Path:
+        """Return the folder for the traces of an agent's turns; a new name does not move it. Raises UnknownAgent."""
+        return self.path / TRACES / str(self.store.read(lambda cursor: agents.find(cursor, name)))
 
     def _index_file(self, agent: int) -> Path:
         return self.path / "index" / f"{agent}.faiss"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import jiter
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from localmem.processor.dialect import Dialect
 from localmem.processor.grammar import Matcher
 from localmem.processor.interface import Calls, Completion, Limits, Prose, Shape
-from localmem.processor.llama import Llama, Stop
+from localmem.processor.llama import Llama, Logits, Stop
 from localmem.processor.sampling import Sampler
 from localmem.processor.tokens import Tokenizer
 from localmem.records import Call, Usage
@@ -23,8 +23,31 @@ CHOICES = 64
 """At most so many tokens are allowed where a function's name is chosen; elsewhere no bias is looked for."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A token being chosen, to stand at `position` (from 0) of the completion; `token` is the one chosen.
+
+    `logits` are those of the whole vocabulary, `scores` those of the `allowed` ids with the bias. `echoes` are
+    ids that the grammar allows and `Calls.unlike` does not. `closing` says that the reserve for closing was
+    reached: then the token is not the one that scores best.
+    """
+
+    position: int
+    logits: Logits
+    allowed: NDArray[np.int64]
+    scores: Logits
+    echoes: Sequence[int]
+    closing: bool
+    token: int
+
+
 class LlamaGeneration:
-    """One completion in the making; see `interface.Generation`."""
+    """One completion in the making; see `interface.Generation`.
+
+    `overrule`, where it is set, sees every choice and says which token is taken instead; it must be allowed.
+    """
+
+    overrule: Callable[[Choice], int] | None = None
 
     def __init__(
         self,
@@ -116,17 +139,26 @@ class LlamaGeneration:
 
     def _choose(self, sampler: Sampler) -> int:
         logits = self._llama.logits()
+        allowed, scores, echoes = self._weighed(logits)
+        closing = self._matcher is not None and len(self._ids) >= self._closing_at
+        token = self._close(logits, allowed) if closing else sampler.choose(scores, allowed)
+        if self.overrule is None:
+            return token
+        return self.overrule(Choice(len(self._ids), logits, allowed, scores, echoes, closing, token))
+
+    def _weighed(self, logits: Logits) -> tuple[NDArray[np.int64], Logits, Sequence[int]]:
+        """Return the ids that may come next, their logits with the bias, and the echoes that were left out."""
         if self._matcher is None:
-            return sampler.choose(logits, np.arange(len(logits)))
+            return np.arange(len(logits)), logits, ()
         allowed = self._matcher.allowed()
-        if isinstance(self._shape, Calls) and (echoes := self._echoes(self._shape.unlike)):
+        if not isinstance(self._shape, Calls):
+            return allowed, logits[allowed], ()
+        if echoes := self._echoes(self._shape.unlike):
             allowed = np.setdiff1d(allowed, echoes)
-        if len(self._ids) >= self._closing_at:
-            return self._close(logits, allowed)
         scores = logits[allowed]
-        if isinstance(self._shape, Calls) and self._shape.bias and len(allowed) <= CHOICES:
+        if self._shape.bias and len(allowed) <= CHOICES:
             scores = scores + self._biases(self._shape, allowed)
-        return sampler.choose(scores, allowed)
+        return allowed, scores, echoes
 
     def _close(self, logits: NDArray[np.float32], allowed: NDArray[np.int64]) -> int:
         """Choose what ends the completion soonest: the end, a closing quote, a closing brace, a comma.
