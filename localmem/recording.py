@@ -165,6 +165,8 @@ def find_run(folder: Path, case: str, model: str | None = None) -> Path:
 
 
 def _recording(name: str, setup: Setup, row: Mapping[str, Any], *, exact: bool) -> Recording:
+    if not row["traces"]:
+        raise UsageError(f"the model generated nothing in {name}: there is nothing to replay")
     generations = tuple(unpacked(row["traces"]))
     static = tuple(row["static"])
     if not exact:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +38,13 @@ NAME = "smollm2-135m-instruct"
 WINDOW = 1024
 LABELS = ("human", "persona")
 SMALL = Calls(function_set("small"), labels=LABELS, unlike="Hello there")
+BIAS = -9.0
 VERDICT = Verdict(
     "tells_a_fact",
     {f.name: "no" if f.name == "nothing_to_remember" else "yes" for f in function_set("memory")},
 )
 MEMORY = Calls(
-    function_set("memory"), labels=LABELS, bias={"nothing_to_remember": -9.0}, verdict=VERDICT
+    function_set("memory"), labels=LABELS, bias={"nothing_to_remember": BIAS}, verdict=VERDICT
 )  # fmt: skip
 
 
@@ -156,22 +158,27 @@ def test_alternatives_know_mask_bias_and_echo(engine: LlamaProcessor) -> None:
     forced = [token.text for token in memory.tokens if token.forced]
     assert "tells" in "".join(forced)
     verdict = next(token for token in memory.tokens if token.open)
-    # between " yes" and " no", however they are spelled, the bias of -9 decides against what it weighs on
-    no = [other for other in verdict.alternatives if other.allowed and other.text.strip(' "').startswith("n")]
-    assert sum(other.probability for other in no) < 1e-3
+    yes, no = (
+        next(other for other in verdict.alternatives if other.allowed and other.text.strip() == word)
+        for word in ("yes", "no")
+    )
+    odds = (no.probability / yes.probability) / (no.unmasked / yes.unmasked)
+    assert odds == pytest.approx(math.exp(BIAS), rel=1e-3)
     assert {other.allowed for other in verdict.alternatives} == {True, False}
     assert all(other.probability == 0 for other in verdict.alternatives if not other.allowed)
     for token in (token for each in (memory, reply) for token in each.tokens if not token.forced):
         assert sum(other.probability for other in token.alternatives) <= 1 + 1e-9
         assert sum(other.unmasked for other in token.alternatives) <= 1 + 1e-9
         assert len([other for other in token.alternatives if other.allowed]) >= min(8, token.allowed)
-    echoes = [
-        other.text
-        for token in reply.tokens
-        for other in token.alternatives
-        if other.echo and not other.allowed
-    ]
-    assert all("Hello".startswith(text.strip(' "')) for text in echoes)
+
+
+def test_an_echo_is_told_from_what_the_grammar_forbids(engine: LlamaProcessor) -> None:
+    engine.llama.clear()
+    only = Calls(function_set("small")[:1], unlike="Hello there")
+    (reply,) = replay(engine, of(engine, record(engine, [only])))
+    echoes = [other for token in reply.tokens for other in token.alternatives if other.echo]
+    assert any("Hello".startswith(other.text.strip(' "')) for other in echoes)
+    assert not any(other.allowed or other.taken for other in echoes)
 
 
 def of(engine: LlamaProcessor, traces: Sequence[Trace]) -> Recording:
@@ -324,6 +331,9 @@ def test_a_case_is_found_or_said_to_be_nowhere(tmp_path: Path) -> None:
         find_run(tmp_path, "c")
     with pytest.raises(UsageError, match=r"there is no .*gone\.jsonl"):
         of_case(tmp_path / "gone.jsonl", "a")
+    searched = write_run(tmp_path / "three", {"s": []})
+    with pytest.raises(UsageError, match=r"generated nothing in case s of .*\.jsonl"):
+        of_case(searched, "s")
     one.with_suffix(".traces.jsonl.gz").unlink()
     with pytest.raises(UsageError, match=r"there is no .*traces\.jsonl\.gz"):
         of_case(one, "a")
