@@ -2,10 +2,10 @@
 
     python -m benchmarks.calibrate [MODEL]
 
-For every sentence below the model stands where it answers `tells_a_fact`; the log-odds of "yes" against "no" are
+For every sentence below the model stands where it answers `states_a_fact`; the log-odds of "yes" against "no" are
 read off, and the offset that separates facts from the rest best goes into models.toml as the bias of
 `nothing_to_remember`. One case: the person says "I'm allergic to peanuts."; the prompt is the agent's own, with the
-memory step's question behind it and `{"tells_a_fact":` begun; the right answer is yes.
+memory step's question behind it and `{"states_a_fact":` begun; the right answer is yes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from localmem.kernel.agent import Agent
+from localmem.kernel.policy import VERDICT
 from localmem.kernel.prompts import question
 from localmem.memory.core import DEFAULT_BLOCKS
 from localmem.memory.home import Home, default_home
@@ -98,7 +99,7 @@ def log_odds(agent: Agent, processor: LlamaProcessor, message: str) -> float:
     agent.context.show_queue([login, Event(EventKind.USER, message, id=2)])
     asked = question(message, processor)
     ids = [token for segment in agent.context.prompt(asked) for token in segment.ids]
-    ids += processor.tokenizer.content('{"tells_a_fact": "')
+    ids += processor.tokenizer.content(f'{{"{VERDICT}": "')
     llama = processor.llama
     kept = llama.keep(ids[:-1])
     for start in range(kept, len(ids), llama.chunk):

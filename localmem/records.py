@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """What may wake the processor."""
+    """What may wake the processor; memories that were read ahead are shown to it as an event too."""
 
     USER = "user"
     LOGIN = "login"
@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     HEARTBEAT = "heartbeat"
     TIMER = "timer"
     DOCUMENT = "document"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ LABELS = ("human", "persona")
 SMALL = Calls(function_set("small"), labels=LABELS, unlike="Hello there")
 BIAS = -9.0
 VERDICT = Verdict(
-    "tells_a_fact",
+    "states_a_fact",
     {f.name: "no" if f.name == "nothing_to_remember" else "yes" for f in function_set("memory")},
 )
 MEMORY = Calls(
@@ -366,7 +366,7 @@ def test_a_shape_in_few_words() -> None:
     assert described(Prose(1200)) == "prose, at most 1,200 characters"
     assert described(MEMORY) == (
         "core_memory_append, core_memory_replace, core_memory_rewrite, nothing_to_remember"
-        " · verdict tells_a_fact · bias nothing_to_remember -9"
+        " · verdict states_a_fact · bias nothing_to_remember -9"
     )
     assert described(Calls(function_set("small")[:1], thought=99, heartbeat=True, unlike="Hello there")) == (
         'send_message · thought of 99 · heartbeat asked · not begun with "Hello"'

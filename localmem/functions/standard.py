@@ -10,7 +10,7 @@ from typing import Annotated
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function, Label, Length, Range, function
 from localmem.memory.desk import Desk
-from localmem.records import Page
+from localmem.records import Hit, Page
 
 PageNumber = Annotated[int, "page of the results, from 1", Range(1, 999)]
 Query = Annotated[str, "words to look for", Length(1, 200)]
@@ -25,8 +25,8 @@ def core_memory_append(
     desk: Desk, label: Label, content: Annotated[str, "one short fact", Length(1, 500)]
 ) -> str:
     """Keep a new lasting fact in a core memory block: names, preferences, plans, people, pets, places."""
-    desk.append(label, content)
-    return f"Kept in {label}."
+    old = desk.keep(label, content)
+    return f"Kept in place of: {old}" if old else f"Kept in {label}."
 
 
 def core_memory_replace(
@@ -98,8 +98,12 @@ def _said(page: Page, nothing: str) -> str:
 
 
 def _found(page: Page, nothing: str) -> str:
-    lines = [f"- {hit.created_at:%Y-%m-%d}, {hit.source}: {hit.text}" for hit in page.hits]
-    return _results(page, lines, nothing)
+    return _results(page, [line(hit) for hit in page.hits], nothing)
+
+
+def line(hit: Hit) -> str:
+    """Return a search result as the model reads it."""
+    return f"- {hit.created_at:%Y-%m-%d}, {hit.source}: {hit.text}"
 
 
 def _results(page: Page, lines: list[str], nothing: str) -> str:
@@ -159,10 +163,8 @@ EDITS_CORE = frozenset({"core_memory_append", "core_memory_replace", "core_memor
 SILENT = frozenset({"nothing_to_remember"})
 """Functions of the memory step that keep nothing."""
 
-READS = SILENT | {
-    "send_message",
-    "conversation_search",
-    "conversation_search_date",
-    "archival_memory_search",
-}
+SEARCHES = frozenset({"conversation_search", "conversation_search_date", "archival_memory_search"})
+"""Functions that look things up."""
+
+READS = SILENT | SEARCHES | {"send_message"}
 """Functions that may run with an argument that was cut: they change nothing."""

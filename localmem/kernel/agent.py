@@ -15,6 +15,7 @@ from localmem.kernel.context import MainContext, Report
 from localmem.kernel.policy import Made, Policy
 from localmem.kernel.pressure import Pressure
 from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
+from localmem.kernel.readahead import related
 from localmem.kernel.settings import Settings
 from localmem.memory.desk import Desk
 from localmem.memory.memory import Memory
@@ -91,7 +92,7 @@ class Agent:
             if len(calls) > len(made):
                 yield calls[-1]
                 final = self._is_last(made)
-                shape = self._policy.shape(turn.event, made, self.memory.blocks(), final)
+                shape = self._shape(turn.event, made, final)
                 yield self._execute(turn.event, made, calls[-1], shape, final, crashed=True)
                 if final or not self._policy.goes_on(turn.event, made):
                     return
@@ -109,11 +110,12 @@ class Agent:
 
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
+        self._read_ahead(event)
         self._pressure.show_summary(event)
         while True:
             yield from self._pressure.relieve(event)
             final = self._is_last(made)
-            shape = self._policy.shape(event, made, self.memory.blocks(), final)
+            shape = self._shape(event, made, final)
             call = yield from self._decide(event, shape)
             if call is None:
                 return
@@ -122,6 +124,17 @@ class Agent:
             yield self._execute(event, made, call, shape, final)
             if final or not self._policy.goes_on(event, made):
                 return
+
+    def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
+        return self._policy.shape(event, made, self.memory.blocks(), final, self.context.reads_ahead)
+
+    def _read_ahead(self, event: Event) -> None:
+        """Put what memory holds on a person's message in front of it, for this turn."""
+        lines: list[str] = []
+        if self.settings.read_ahead and event.kind is EventKind.USER:
+            shown = [record.id for record in self.context.queue]
+            lines = related(self.memory, event, self.memory.blocks(), shown)
+        self.context.read_ahead(event, lines, self.settings.read_ahead)
 
     def _is_last(self, made: Sequence[Made]) -> bool:
         """Whether this step ends the chain: the limit of steps is reached, or that of errors in a row."""

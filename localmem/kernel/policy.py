@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
-from localmem.functions.standard import EDITS_CORE, READS, SILENT, function_set
+from localmem.functions.standard import EDITS_CORE, READS, SEARCHES, SILENT, found, function_set
 from localmem.kernel.settings import Settings
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Block, Call, Event, EventKind, Result
 
-VERDICT = "tells_a_fact"
+VERDICT = "states_a_fact"
 """The question of the memory step, as a field of its calls: yes leads to an edit, no to nothing."""
 
 SELF = "persona"
@@ -19,6 +21,9 @@ SELF = "persona"
 
 NEARLY_FULL = 0.9
 """Share of a block's limit from which the memory step may write the block anew."""
+
+EMPTY_SEARCHES = 2
+"""Searches of one kind that found nothing, after which it is no longer offered in that turn."""
 
 Made = tuple[Call, Result]
 """A call of the present turn and what it came to."""
@@ -43,14 +48,19 @@ class Policy:
             {function.name: function for function in (*self._standard, *self._remembering)}.values()
         )
 
-    def shape(self, event: Event, made: Sequence[Made], blocks: Sequence[Block], final: bool) -> Calls:
+    def shape(
+        self, event: Event, made: Sequence[Made], blocks: Sequence[Block], final: bool, ahead: bool = False
+    ) -> Calls:
         """Return what the next call may be; on the last step of a chain only a message.
 
-        The memory step stands before everything else in a person's turn; what it kept is not edited again in
-        that turn.
+        `ahead` says that memories were read ahead: only then does the bias towards a message count.
+
+        The memory step stands before everything else in a person's turn; core memory is edited there and nowhere
+        else in that turn, unless the edit failed.
         """
         labels = writable(blocks)
-        remembering = bool(self._remembering) and event.kind is EventKind.USER and not made and not final
+        remembering = self._remembers(event) and not made and not final
+        failed = any(call.aside and not result.ok for call, result in made)
         if remembering:
             labels = tuple(label for label in labels if label != SELF) or labels
             full = any(
@@ -59,19 +69,26 @@ class Policy:
             offered = [f for f in self._remembering if full or f.name != "core_memory_rewrite"]
         elif final:
             offered = [function for function in self._standard if function.name == "send_message"]
-        elif any(call.aside and result.ok for call, result in made):
+        elif self._remembering and event.kind is EventKind.USER and not failed:
             offered = [function for function in self._standard if function.name not in EDITS_CORE]
         else:
             offered = list(self._standard)
+        empty = Counter(call.function for call, result in made if result.ok and is_empty(call, result))
+        offered = [function for function in offered if empty[function.name] < EMPTY_SEARCHES]
+        bias = {name: by for name, by in self._settings.bias.items() if ahead or name != "send_message"}
         return Calls(
             tuple(function for function in offered if function.callable_with(labels)),
             thought=self._settings.thought,
             heartbeat=self._settings.heartbeat == "asked",
             labels=labels,
-            bias=self._settings.bias,
+            bias=bias,
             verdict=self._verdict if remembering else None,
             unlike=event.text if self._remembering and event.kind is EventKind.USER else "",
         )
+
+    def _remembers(self, event: Event) -> bool:
+        """Return whether an event may hold something to remember: a lone question holds nothing."""
+        return bool(self._remembering) and event.kind is EventKind.USER and not is_question(event.text)
 
     def objection(self, call: Call, made: Sequence[Made], shown: Sequence[int]) -> str:
         """Return why a call is not to be run at all, or "".
@@ -105,6 +122,18 @@ class Policy:
         if self._settings.heartbeat == "asked":
             return call.heartbeat
         return call.function != "send_message"
+
+
+def is_question(text: str) -> bool:
+    """Return whether a message is one sentence that ends with a question mark (Latin, full-width, Arabic)."""
+    said = text.strip()
+    sentences = re.split(r"[.!?\u3002\uff01\uff1f\u061f](?:\s|$)|\n", said)
+    return said.endswith(("?", "\uff1f", "\u061f")) and sum(bool(each.strip()) for each in sentences) == 1
+
+
+def is_empty(call: Call, result: Result) -> bool:
+    """Return whether a call was a search that found nothing."""
+    return call.function in SEARCHES and not found(result.text)
 
 
 def writable(blocks: Sequence[Block]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ LIMITS = (
     "summary_share",
     "record_share",
     "result_tokens",
+    "read_ahead",
     "max_errors",
     "quiet_minutes",
     "clock_minutes",
@@ -36,7 +37,8 @@ class Settings:
 
     `heartbeat` "asked" leaves chaining to the model (request_heartbeat), "derived" goes on after searches and
     edits. `memory_step` asks for core memory edits in a step of their own before the reply. `bias` calibrates
-    the choice between functions (see `interface.Calls`).
+    the choice between functions (see `interface.Calls`). `read_ahead` is how many tokens of related memories are
+    put in front of what a person says, before the model asks for any; 0 for none.
     """
 
     functions: str = "small"
@@ -54,6 +56,7 @@ class Settings:
     summary_share: float = 0.15
     record_share: float = 0.3
     result_tokens: int = 600
+    read_ahead: int = 300
     quiet_minutes: int = 60
     clock_minutes: int = 10
 

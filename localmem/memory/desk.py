@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localmem.memory import archival, core, log, search
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
+from localmem.memory.correction import corrected
 from localmem.memory.search import Meaning
 from localmem.records import Block, Page
 
@@ -48,6 +49,16 @@ class Desk:
         the limit (the message says by how much).
         """
         return self._put(core.appended(self.blocks(), label, content))
+
+    def keep(self, label: str, fact: str) -> str:
+        """Add a fact as `append` does; a line that it tells anew gives way to it. Returns that line, or ""."""
+        blocks = self.blocks()
+        old = corrected(fact, [block for block in blocks if not block.read_only])
+        if old is None:
+            self.append(label, fact)
+            return ""
+        self._put(core.replaced(blocks, old.label, old.text, fact))
+        return old.text
 
     def replace(self, label: str, old: str, new: str) -> Block:
         """Replace `old` in a block, which must occur exactly once, and return it; refuses as `append`."""

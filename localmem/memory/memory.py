@@ -19,7 +19,7 @@ from localmem.memory.embedder import Embedder
 from localmem.memory.index import VectorIndex, generation_of
 from localmem.memory.search import Meaning
 from localmem.memory.store import Store
-from localmem.records import Block, Call, Event, Page, Record, Result
+from localmem.records import Block, Call, Event, Hit, Page, Record, Result
 
 if TYPE_CHECKING:
     from localmem.memory.store import Cursor
@@ -287,6 +287,13 @@ class Memory:
         """Return one page of what was said that matches the query, best first."""
         return self._store.read(
             lambda cursor: search.recall(cursor, self._agent, query, page, size, 0, self._clock)
+        )
+
+    def related(self, text: str, turn: int, size: int = 5) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
+        """Return what memory holds on a text from before `turn`: passages and things said, `size` of each."""
+        meaning = self._meaning()
+        return self._store.read(
+            lambda cursor: search.related(cursor, self._agent, text, size, turn, meaning, self._clock)
         )
 
     def search_recall_dates(self, start: date, end: date, page: int = 1, size: int = 5) -> Page:

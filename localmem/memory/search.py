@@ -63,13 +63,29 @@ def archive(
 def recall(cursor: Cursor, agent: int, query: str, page: int, size: int, turn: int, clock: Clock) -> Page:
     """Return what was said that shares words with the query, best first.
 
-    What was said in `turn` itself (the question that led to the search) comes after everything older.
+    What was said in `turn` itself is no hit: the question that led to the search shares its words.
     Raises FunctionError for a page or size under 1.
     """
     ranked = bm25.search(cursor, agent, bm25.RECALL, query).ranked
     if turn:
-        ranked.sort(key=lambda hit: hit[0] >= turn)
+        ranked = [hit for hit in ranked if hit[0] < turn]
     return _page(ranked, page, size, _said(cursor), clock)
+
+
+def related(
+    cursor: Cursor, agent: int, text: str, size: int, turn: int, meaning: Meaning | None, clock: Clock
+) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
+    """Return what memory holds on a text, best first: at most `size` passages, and at most `size` things said.
+
+    Nothing said in `turn` or after it counts. There is nothing on a text with identifiers that memory knows: to
+    follow those is the model's work, and shown the first hop it takes that for the answer.
+    """
+    said = bm25.search(cursor, agent, bm25.RECALL, text)
+    if said.named or bm25.search(cursor, agent, bm25.ARCHIVAL, text).named:
+        return (), ()
+    older = [hit for hit in said.ranked if hit[0] < turn]
+    passages = archive(cursor, agent, text, 1, size, meaning, clock).hits
+    return passages, _page(older, 1, size, _said(cursor), clock).hits
 
 
 def recall_dates(

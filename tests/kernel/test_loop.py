@@ -104,7 +104,7 @@ def test_only_writable_blocks_are_offered(bench: Bench) -> None:
 
 def test_the_memory_step_comes_first_and_leaves_no_trace_when_nothing_is_kept(bench: Bench) -> None:
     agent, processor = bench.wake([calls("nothing_to_remember"), says("42")], memory_step=True)
-    items = run(agent, "what is 6 times 7?")
+    items = run(agent, "Tell me 6 times 7.")
     assert functions(items) == ["nothing_to_remember", "send_message"]
     assert "nothing_to_remember {}" not in processor.prompts[1]
     offered = [{function.name for function in shape.functions} for shape in processor.shapes]  # type: ignore[union-attr]

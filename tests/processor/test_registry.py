@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from localmem.errors import FetchFailed, ModelBroken, ModelMissing, UnknownModel, UsageError
 from localmem.kernel.settings import Settings
 from localmem.processor import additions, fetch, gguf, machine
-from localmem.processor.profile import HubSource, Profile, WheelSource
+from localmem.processor.profile import USUAL_BIAS, HubSource, Profile, WheelSource
 from localmem.processor.registry import Registry
 
 
@@ -194,10 +194,10 @@ def test_a_file_given_by_path_is_never_another_of_that_name(tmp_path: Path, tiny
 
 
 def test_a_memory_step_that_nobody_measured_has_the_usual_bias(tmp_path: Path, tiny: Path) -> None:
-    assert Registry.load().resolve(str(tiny)).bias == {"nothing_to_remember": 1.5}
+    assert Registry.load().resolve(str(tiny)).bias == dict(USUAL_BIAS)
     file = tmp_path / "models.toml"
     additions.add(Registry.load(), file, "mine", str(tiny))
-    assert Registry.load(None, file)["mine"].bias == {"nothing_to_remember": 1.5}
+    assert Registry.load(None, file)["mine"].bias == dict(USUAL_BIAS)
     for profile in Registry.load():
         assert bool(profile.bias) == profile.memory_step
     off = user(tmp_path, '[models."qwen3-0.6b"]\nbias = {}\n')

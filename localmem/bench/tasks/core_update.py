@@ -4,7 +4,8 @@ Source: letta-ai/letta-evals, `letta_bench_gen.jsonl`; the contradicting facts a
 `core_memory_update.jsonl`.
 Protocol: ten facts are one block of core memory. The person tells a fact that contradicts one of them; then queue
 and recall storage are wiped, and the person asks. Right when the reply holds the new answer and not the old one
-(normalised containment; published: judged by GPT-4.1). Some new answers are whole sentences that no reply repeats
+(normalised containment; an old answer that is denied, as in "not Nora Fishel", is not held; published: judged by
+GPT-4.1). Some new answers are whole sentences that no reply repeats
 word for word: a reply that quotes the new fact would get .54 of them right, for many quote the old one too.
 
 One case: the block holds "4. Nora Fishel and Eliza Woodley collaborated on a charity event that combined music and
@@ -15,12 +16,16 @@ event that combined music and literature?"; right is "Joren Sullivar", without "
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from localmem.bench import letta
 from localmem.bench.case import ALL, Case, Material, Outcome, Said, Task
 from localmem.bench.scoring import contains, normalised
+
+DENIALS = "not|no longer|rather than|instead of"
+"""Words that take back what follows them."""
 
 
 def cases(data: Path | None, seed: int) -> Sequence[Case]:
@@ -44,8 +49,9 @@ def cases(data: Path | None, seed: int) -> Sequence[Case]:
 
 def score(case: Case, outcome: Outcome) -> float:
     """Return 1 when the reply holds the new answer and not the old one, unless the new one holds it too."""
-    new, old = case.gold[0], case.wrong[0]
-    stale = contains(outcome.reply, old) and normalised(old) not in normalised(new)
+    new, old = normalised(case.gold[0]), normalised(case.wrong[0])
+    said = re.sub(rf"\b(?:{DENIALS}) {re.escape(old)}", "", normalised(outcome.reply))
+    stale = old in said and old not in new
     return float(contains(outcome.reply, new) and not stale)
 
 

@@ -28,9 +28,8 @@ PAIRS, LEVELS, SAMPLES = 140, 5, 30
 Pairs = list[tuple[str, str]]
 
 INSTRUCTIONS = """\
-Archival memory holds key-value pairs. The value of a key may be a key itself: then look that one up too, and so on.
-A value is final when no pair has it as its key. Search archival memory for one key at a time; answer with the final
-value alone."""
+Archival memory holds key-value pairs, and the value of a key may be a key itself. So after every search, search for
+the value that it found. A value is final when no pair has it as its key: answer with that value alone."""
 
 
 def cases(data: Path | None, seed: int) -> Sequence[Case]:
@@ -101,16 +100,16 @@ def _found(*pairs: str) -> str:
 
 
 EXAMPLE: tuple[Record, ...] = (
+    Event(EventKind.USER, "What is the value of key delta-16?"),
+    *_look_up("delta-16", _found("Key delta-16: value ember-58")),
+    *_look_up("ember-58", _found("Key delta-16: value ember-58")),
+    Call("", "send_message", {"message": "ember-58"}),
+    Result(True, ""),
     Event(EventKind.USER, "What is the value of key amber-41?"),
     *_look_up("amber-41", _found("Key amber-41: value birch-07")),
     *_look_up("birch-07", _found("Key birch-07: value cedar-93", "Key amber-41: value birch-07")),
     *_look_up("cedar-93", _found("Key birch-07: value cedar-93")),
     Call("", "send_message", {"message": "cedar-93"}),
-    Result(True, ""),
-    Event(EventKind.USER, "What is the value of key delta-16?"),
-    *_look_up("delta-16", _found("Key delta-16: value ember-58")),
-    *_look_up("ember-58", _found("Key delta-16: value ember-58")),
-    Call("", "send_message", {"message": "ember-58"}),
     Result(True, ""),
 )
 """Two worked examples: each search ends when the value turns up as the key of no pair."""

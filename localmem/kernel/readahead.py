@@ -1,0 +1,41 @@
+"""The read-ahead: memories on a message, put in front of it before the model asks for any (design of a cache)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from localmem.functions.standard import line
+from localmem.memory.correction import telling
+from localmem.memory.memory import Memory
+from localmem.records import Block, Event
+
+CORE_LINES = 3
+"""Lines of core memory repeated in front of a message: a small model finds them there, not in a long block."""
+
+
+def related(memory: Memory, event: Event, blocks: Sequence[Block], shown: Sequence[int]) -> list[str]:
+    """Return what every tier holds on a message, a line each: core memory, passages, things said.
+
+    `shown` are the records that stand in the queue already.
+    """
+    passages, said = memory.related(event.text, event.turn)
+    found = [line(hit) for hit in (*passages, *(hit for hit in said if hit.id not in shown))]
+    return [*core_lines(event.text, blocks), *found]
+
+
+def core_lines(text: str, blocks: Sequence[Block]) -> list[str]:
+    """Return the lines of core memory that share the most telling words with a text, rare words counting more."""
+    lines = [
+        f"- {block.label}: {each}" for block in blocks for each in block.value.splitlines() if each.strip()
+    ]
+    words = [telling(each) for each in lines]
+    common = Counter(word for each in words for word in each)
+    wanted = telling(text)
+
+    def score(index: int) -> float:
+        return sum(math.log(1 + len(lines) / common[word]) for word in words[index] & wanted)
+
+    best = sorted(range(len(lines)), key=lambda index: (-score(index), index))[:CORE_LINES]
+    return [lines[index] for index in best if score(index) > 0]
