@@ -52,41 +52,37 @@ We have a cabin near the lake.
 Laura Kim won the chess tournament that Henrik organised.
 I hate cilantro.""".splitlines()
 
-NO_FACTS = """Where do I live?
-What is my sister's name?
-Which car do I drive?
-Who founded the bakery?
-What am I allergic to?
-How many cats do I have?
-When is her birthday?
-What's my name?
-Who lives next door to Joel?
-Do you remember my job?
-Can you tell me what I'm training for?
-What do I like to drink?
-Where did Maria study?
-When do I fly to Japan?
-Which person is a painter?
-Hi there!
+NO_FACTS = """Hi there!
 Thanks a lot.
-Good morning, how are you?
+Hello! Where do I live?
+Good morning. What did I tell you about my sister?
 Tell me a joke.
-Can you write a short poem about autumn?
-What is the capital of Peru?
+Remind me which car I drive.
+Write a short poem about autumn, please.
 OK, see you tomorrow.
 Explain how a battery works.
 lol that's funny
 Translate 'good evening' into French.
-What's my wife's job?
-Where is our cabin?
-What colour do I like best?
-Did I ever tell you about my wrist?
-Who won the chess tournament?
-Hello again!
+Thank you. And who founded the bakery?
+Let's talk about something else.
 Please summarise the plot of Hamlet.
-How are you today?
 Great, thank you!
-Could you help me plan dinner?""".splitlines()
+Help me plan dinner.
+I have a question. Who won the chess tournament?
+Hm, I don't know.
+That is interesting. Tell me more.
+You are right.
+Sorry, what? I did not get that.
+Give me three ideas for a birthday present.
+Say hello in Japanese.
+Just a moment.
+Go on.
+No, that's wrong.
+I would like to know what the capital of Peru is.
+Please repeat that.
+What a day! How are you?
+Wow, really? How does that work?""".splitlines()
+"""Lone questions are missing: they never come to the memory step."""
 
 CORE = "Name: Tom, nurse.\nLikes hiking."
 LOGIN = "The person is back after 2 days. Recall storage: 40 messages. Archival memory: 0 passages."
