@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from localmem.answer import Answer
 from localmem.bench.case import Case, Material, Outcome, Step, Task
-from localmem.bench.prepared import Clock, Shelf
+from localmem.bench.prepared import Clock, Doing, Shelf, record, unheard
 from localmem.bench.systems import Bed, instructions
 from localmem.errors import FunctionError
 from localmem.functions import executor
@@ -46,18 +47,17 @@ class Ours:
         settings: Settings,
         folder: Path,
         embedder: Embedder | None,
+        doing: Doing = unheard,
     ) -> None:
         self._settings = settings
         system = instructions(task)
-        self._shelf = Shelf(folder, system, embedder)
+        self._shelf = Shelf(folder, system, embedder, doing)
         self.bed = Bed(processor, _static(processor, settings, system))
 
     def answer(self, case: Case) -> Outcome:
+        if case.search:
+            return Outcome(found=tuple(self._search(case)))
         with self._shelf.copy(case.material, self._talk) as (memory, clock):
-            if case.search:
-                return Outcome(
-                    found=tuple(hit.text for hit in memory.search_recall(case.question, 1, 10).hits)
-                )
             answer = Answer()
             before = {passage.id for passage in memory.passages()}
             self.bed.rest()
@@ -80,6 +80,12 @@ class Ours:
 
     def drop(self, material: Material) -> None:
         self._shelf.drop(material)
+        self._shelf.drop(_as_it_was(material))
+
+    def _search(self, case: Case) -> list[str]:
+        """Return what recall storage finds; it holds what was said, to which no model adds anything."""
+        with self._shelf.copy(_as_it_was(case.material), record) as (memory, _):
+            return [hit.text for hit in memory.search_recall(case.question, 1, 10).hits]
 
     def _talk(self, memory: Memory, clock: Clock, text: str, reply: str | None) -> None:
         """Let the agent take in one message; where a reply is given, it says that and nothing else."""
@@ -89,6 +95,11 @@ class Ours:
             processor = Rehearsed(processor, reply, remembers=self._settings.memory_step)
         for _ in Agent(memory, processor, self._settings, clock=clock).turn(Event(EventKind.USER, text)):
             pass
+
+
+def _as_it_was(material: Material) -> Material:
+    """Return a material to be recorded instead of played, under an id of its own."""
+    return replace(material, id=f"{material.id} as it was")
 
 
 def _step(call: Call, result: object) -> Step:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from localmem.bench.case import Case, Outcome
 from localmem.bench.systems import System
-from localmem.errors import BadInput
+from localmem.errors import BadInput, HomeInUse
 from localmem.trace import packed
 
 
@@ -27,19 +30,31 @@ class RunFile:
         self.traces = self.path.with_suffix(".traces.jsonl.gz")
         self._header = header
 
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep other processes from running the same cases meanwhile. Raises HomeInUse when one does."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeInUse(
+                    f"{self.path} is being written by another run: wait for it, or give another --runs"
+                ) from None
+            yield
+
     def begin(self) -> dict[str, float]:
         """Write the header unless it is there; return the scores of the cases done without an error.
 
-        A half-written last line, of a process that was killed, is cut off.
+        A half-written end, of a process that was killed, is cut off, of the traces too.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self.path.exists():
-            self._append(self.path, {"header": self._header})
-        done: dict[str, float] = {}
-        for row in _whole_lines(self.path):
-            if "case" in row and not row["error"]:
-                done[row["case"]] = row["score"]
-        return done
+        rows = _whole_lines(self.path) if self.path.exists() else []
+        if not rows:
+            _append(self.path, _line({"header": self._header}))
+        if self.traces.exists():
+            os.truncate(self.traces, _whole_members(self.traces.read_bytes()))
+        return {row["case"]: row["score"] for row in rows if "case" in row and not row["error"]}
 
     def add(
         self, case: Case, outcome: Outcome, score: float, seconds: float, error: str, system: System
@@ -52,8 +67,7 @@ class RunFile:
             "grammar": bed.processor.abilities.grammar,
             "traces": packed(bed.tracer.take()),
         }
-        with gzip.open(self.traces, "at", encoding="utf-8") as file:
-            file.write(json.dumps(traces) + "\n")
+        _append(self.traces, gzip.compress(_line(traces)))
         about = {
             "case": case.id,
             "level": case.level,
@@ -61,11 +75,19 @@ class RunFile:
             "seconds": round(seconds, 3),
             "error": error,
         }
-        self._append(self.path, about | asdict(outcome))
+        _append(self.path, _line(about | asdict(outcome)))
 
-    def _append(self, path: Path, row: Mapping[str, Any]) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as a line of JSON; half a character, which has no UTF-8, as its escape."""
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append in one write, so that an interruption comes before or after it; a full disk may take a part."""
+    with path.open("ab", buffering=0) as file:
+        while data:
+            data = data[file.write(data) :]
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
@@ -80,16 +102,37 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
         raise BadInput(f"{path} is damaged ({error}): remove it to run its cases again") from error
 
 
+def _whole_members(data: bytes) -> int:
+    """Return how long the beginning of a compressed file is that consists of whole members."""
+    end = 0
+    while end < len(data):
+        member = zlib.decompressobj(wbits=31)
+        try:
+            member.decompress(data[end:])
+        except zlib.error:
+            break
+        if not member.eof:
+            break
+        end = len(data) - len(member.unused_data)
+    return end
+
+
 def commit() -> str:
     """Return the commit that this code is of, with a mark where it was changed since; "" outside a checkout."""
-    here = Path(__file__).parent
     try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+        _git(
+            "ls-files", "--error-unmatch", Path(__file__).name
+        )  # installed, it may lie in another's checkout
+        return _git("describe", "--always", "--dirty", "--abbrev=10")
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    said = subprocess.run(
+        ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
+    )
     return said.stdout.strip()
 
 

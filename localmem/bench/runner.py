@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from localmem.bench import tasks
 from localmem.bench.case import ALL, Case, Outcome, Task
+from localmem.bench.prepared import Doing, unheard
 from localmem.bench.runfile import RunFile, commit, machine
 from localmem.bench.systems import System, build, instructions
 from localmem.errors import LocalmemError, UsageError
+from localmem.functions.standard import SETS
 from localmem.kernel.context import documentation
 from localmem.kernel.policy import Policy
 from localmem.kernel.prompts import prompt
@@ -48,6 +50,15 @@ class Plan:
     only: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
     changed: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One task under one system: the cases of one run file."""
+
+    task: Task
+    system: str
+    cases: tuple[Case, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,42 +108,84 @@ def plan(
     )
 
 
+_SETTINGS = {name: getattr(Settings(), name) for name in Settings.__dataclass_fields__ if name != "sampling"}
+"""The settings that may be changed, each with its usual value; seed and temperature are options of their own."""
+_CHOICES = {"functions": tuple(name for name in SETS if name != "memory"), "heartbeat": ("derived", "asked")}
+
+
 def _setting(text: str) -> tuple[str, Any]:
     """Return a setting written as "name=value", its value read as JSON where it is. Raises UsageError."""
-    name, equals, value = text.partition("=")
-    if not equals or name not in Settings.__dataclass_fields__:
-        raise UsageError(f"no setting {name!r}; there are {', '.join(Settings.__dataclass_fields__)}")
+    name, _, written = text.partition("=")
+    if name not in _SETTINGS:
+        raise UsageError(f"no setting {name!r}; there are {', '.join(_SETTINGS)}")
     try:
-        return name, json.loads(value)
+        value = json.loads(written)
     except ValueError:
-        return name, value
+        value = written
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UsageError(f"{name} is {' or '.join(_CHOICES[name])}, not {written!r}")
+    if not _alike(value, _SETTINGS[name]):
+        usual = json.dumps(_SETTINGS[name], default=dict)
+        raise UsageError(f"{name} cannot be {written!r}: write it as in --set {name}={usual}")
+    return name, value
 
 
-def run(plan: Plan, registry: Registry, profile: Profile) -> Iterator[Progress]:
+def _alike(value: object, usual: object) -> bool:
+    """Return whether a value is of the kind of the usual one."""
+    match usual:
+        case bool():
+            return isinstance(value, bool)
+        case float():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case Mapping():
+            return isinstance(value, dict) and all(_alike(each, 0.0) for each in value.values())
+        case _:
+            return type(value) is type(usual)
+
+
+def jobs(plan: Plan, profile: Profile) -> list[Job]:
+    """Return what a plan comes to on a model, in the order in which it is run: our agent first.
+
+    Raises UsageError for missing data and for settings that contradict each other, ModelMissing where a score
+    needs an embedder that is not here: all that can be known before a model is loaded.
+    """
+    _settings(plan, profile)
+    found = []
+    for task in plan.tasks:
+        cases = tuple(chosen(task, plan))
+        if not cases:
+            raise UsageError(f"{task.name} finds no case in {plan.data}: check --data")
+        task.score(cases[0], Outcome())
+        found += [Job(task, system, cases) for system in plan.only or task.systems]
+    return sorted(found, key=lambda job: job.system != "ours")
+
+
+def run(plan: Plan, registry: Registry, profile: Profile, doing: Doing = unheard) -> Iterator[Progress]:
     """Run a plan, yielding after every case, and once for what is done already.
 
-    A case that fails is recorded with its error and tried again by the next run. Raises UsageError for missing
-    data, ModelMissing and ModelBroken.
+    A case that fails is recorded with its error and tried again by the next run. `doing` is told what goes on
+    between two cases. Raises what `jobs` does, ModelMissing, ModelBroken, and HomeInUse where another process
+    runs the same.
     """
-    embedding = registry[registry.embedder]
-    folder = registry.locate(embedding)
-    embedder = find_embedder(folder) if folder else None
-    planned = [(task, system) for task in plan.tasks for system in plan.only or task.systems]
-    loaded: dict[bool, LlamaProcessor] = {}
-    try:
-        for grammar in (True, False):
-            for task, name in planned:
-                if (name == "ours") == grammar:
-                    cases = chosen(task, plan)
-                    if grammar not in loaded:
-                        options = replace(plan.options, grammar=grammar)
-                        loaded[grammar] = load_processor(registry, profile, options)
-                    yield from _run(plan, task, name, cases, loaded[grammar], profile, embedder)
-            if grammar in loaded:
-                loaded.pop(grammar).close()
-    finally:
-        for processor in loaded.values():
+    planned = jobs(plan, profile)
+    embedder = embedder_of(registry)
+    for grammar in (True, False):
+        own = [job for job in planned if (job.system == "ours") == grammar]
+        if not own:
+            continue
+        doing(f"loading {Path(profile.name).name}")
+        processor = load_processor(registry, profile, replace(plan.options, grammar=grammar))
+        try:
+            for job in own:
+                yield from _run(plan, job, processor, profile, embedder, doing)
+        finally:
             processor.close()
+
+
+def embedder_of(registry: Registry) -> Embedder | None:
+    """Return the embedder that archives are searched with, None where it is not on this machine."""
+    folder = registry.locate(registry[registry.embedder])
+    return find_embedder(folder) if folder else None
 
 
 def chosen(task: Task, plan: Plan) -> list[Case]:
@@ -147,43 +200,55 @@ def chosen(task: Task, plan: Plan) -> list[Case]:
 
 def _run(
     plan: Plan,
-    task: Task,
-    name: str,
-    cases: Sequence[Case],
+    job: Job,
     processor: LlamaProcessor,
     profile: Profile,
     embedder: Embedder | None,
+    doing: Doing,
 ) -> Iterator[Progress]:
-    settings = replace(settings_of(profile, plan.options), **plan.changed)
-    file = RunFile(plan.runs, _header(plan, task, name, processor, settings))
-    scores = file.begin()
+    settings = _settings(plan, profile)
+    file = RunFile(plan.runs, _header(plan, job, processor, settings, embedder is not None))
     prepared = plan.runs / "prepared" / file.path.stem
-    prepared.mkdir(parents=True, exist_ok=True)
-    system = build(name, task, processor, settings, prepared, embedder)
-    waiting = [case for case in cases if case.id not in scores]
+    with file.owned():
+        scores = file.begin()
+        before = [scores[case.id] for case in job.cases if case.id in scores]
+        waiting = [case for case in job.cases if case.id not in scores]
+        if waiting:
+            prepared.mkdir(parents=True, exist_ok=True)
+            doing(f"beginning {job.task.name} {job.system}")
+            system = build(job.system, job.task, processor, settings, prepared, embedder, doing)
+            yield from _cases(job, file, system, waiting, before)
+        else:
+            yield Progress(job.task.name, job.system, file.path, len(before), len(before), _mean(before), 0.0)
+        shutil.rmtree(prepared, ignore_errors=True)
+
+
+def _cases(
+    job: Job, file: RunFile, system: System, waiting: Sequence[Case], before: Sequence[float]
+) -> Iterator[Progress]:
+    """Answer the cases that wait; `before` are the scores of those done by earlier runs."""
     left = Counter(case.material.id for case in waiting)
-    spent = 0.0
+    scores, done, spent = list(before), len(job.cases) - len(waiting), 0.0
     for number, case in enumerate(waiting, 1):
         started = time.perf_counter()
         outcome, error = _answer(system, case)
         seconds = time.perf_counter() - started
         spent += seconds
-        score = 0.0 if error else task.score(case, outcome)
+        score = 0.0 if error or not outcome.fits else job.task.score(case, outcome)
         file.add(case, outcome, score, seconds, error, system)
         if not error:
-            scores[case.id] = score
+            scores.append(score)
         left[case.material.id] -= 1
         if not left[case.material.id]:
             system.drop(case.material)
-        mean = sum(scores.values()) / max(1, len(scores))
         ahead = spent / number * (len(waiting) - number)
         yield Progress(
-            task.name, name, file.path, len(cases) - len(waiting) + number, len(cases), mean, ahead, error
+            job.task.name, job.system, file.path, done + number, len(job.cases), _mean(scores), ahead, error
         )
-    if not waiting:
-        mean = sum(scores.values()) / max(1, len(scores))
-        yield Progress(task.name, name, file.path, len(cases), len(cases), mean, 0.0)
-    shutil.rmtree(prepared, ignore_errors=True)
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / max(1, len(scores))
 
 
 def _answer(system: System, case: Case) -> tuple[Outcome, str]:
@@ -193,26 +258,34 @@ def _answer(system: System, case: Case) -> tuple[Outcome, str]:
         return Outcome(), str(failure)
 
 
+def _settings(plan: Plan, profile: Profile) -> Settings:
+    return replace(settings_of(profile, plan.options), **plan.changed)
+
+
 def _header(
-    plan: Plan, task: Task, name: str, processor: LlamaProcessor, settings: Settings
+    plan: Plan, job: Job, processor: LlamaProcessor, settings: Settings, vectors: bool
 ) -> dict[str, Any]:
-    """Return what a run file begins with: what was run, on what, and a hash of all that decides an answer."""
+    """Return what a run file begins with: what was run, on what, and a hash of all that decides an answer.
+
+    `vectors` says that archives are searched by meaning too.
+    """
     profile = processor.profile
     shown = [prompt(each) for each in ("remember", "summarise", "alert")]
     offered = documentation(Policy(settings).functions, processor.abilities.howto)
     decides = (
-        task.name,
-        name,
+        job.task.name,
+        job.system,
         processor.model,
         processor.window,
         repr(settings),
-        instructions(task),
+        instructions(job.task),
         shown,
         offered,
+        *(() if vectors else ("by words alone",)),
     )
     return {
-        "task": task.name,
-        "system": name,
+        "task": job.task.name,
+        "system": job.system,
         "model": Path(profile.name).name,
         "sha256": processor.model,
         "window": processor.window,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from localmem.bench.case import Case, Material, Outcome, Task
-from localmem.bench.prepared import Shelf
+from localmem.bench.prepared import Doing, Shelf, unheard
 from localmem.errors import UsageError
 from localmem.kernel.prompts import prompt
 from localmem.processor.interface import Instructions, Limits, Opening, Prose, Segment, Summary
@@ -69,33 +69,40 @@ class Plain:
     """
 
     def __init__(
-        self, name: str, task: Task, processor: LlamaProcessor, folder: Path, embedder: Embedder | None
+        self,
+        name: str,
+        task: Task,
+        processor: LlamaProcessor,
+        folder: Path,
+        embedder: Embedder | None,
+        doing: Doing = unheard,
     ) -> None:
-        self._name, self._task = name, task
+        self._name, self._task, self._doing = name, task, doing
         text = "\n".join(filter(None, (PLAIN, task.instructions)))
         self._head = [processor.encode(Instructions(text)), processor.encode(Summary(""))]
         self.bed = Bed(processor, self._head[:1])
-        self._shelf = Shelf(folder, "", embedder)
-        self._summaries: dict[str, str] = {}
+        self._shelf = Shelf(folder, "", embedder, doing)
+        self._summaries: dict[str, str | None] = {}
 
     def answer(self, case: Case) -> Outcome:
         if case.search:
             return Outcome(found=tuple(_bare(text) for text in self._search(case, 10)))
+        if not case.question:
+            return Outcome()
         self.bed.rest()
         before = self._before(case)
         self.bed.tracer.take()
-        shown = self._prompt(before, case.question)
-        if self._length(shown) + self._task.reply > self.bed.processor.window:
+        if before is None or not self._fits(self._prompt(before, case.question), self._task.reply):
             return Outcome(fits=False)
-        reply = self._write(shown, self._task.reply)
+        reply = self._write(self._prompt(before, case.question), self._task.reply)
         return Outcome(reply=reply, usage=self.bed.tracer.traces[0].completion.usage)
 
     def drop(self, material: Material) -> None:
         self._shelf.drop(_as_passages(material))
         self._summaries.pop(material.id, None)
 
-    def _before(self, case: Case) -> list[str]:
-        """Return what is put in front of the question."""
+    def _before(self, case: Case) -> list[str] | None:
+        """Return what is put in front of the question, None where the window is too small to make it."""
         pieces = case.material.pieces()
         match self._name:
             case "no-memory":
@@ -107,7 +114,8 @@ class Plain:
             case "retrieval":
                 return self._search(case, TOP)
             case _:
-                return [self._summary(case.material)]
+                summary = self._summary(case.material)
+                return None if summary is None else [summary]
 
     def _prompt(self, before: Sequence[str], question: str) -> list[Segment]:
         known = "\n".join(before)
@@ -115,44 +123,75 @@ class Plain:
         encode = self.bed.processor.encode
         return [*self._head, encode(Event(EventKind.USER, text)), encode(Opening())]
 
-    def _length(self, shown: Sequence[Segment]) -> int:
-        return sum(len(segment) for segment in shown)
+    def _fits(self, shown: Sequence[Segment], answer: int) -> bool:
+        """Return whether a prompt and so many tokens of an answer go into the window."""
+        return sum(map(len, shown)) + answer <= self.bed.processor.window
 
     def _last(self, pieces: Sequence[str], question: str) -> list[str]:
-        """Return as many of the last pieces as fit, counted in tokens."""
+        """Return as many of the last pieces as fit, counted in tokens; of one too long for that, its end."""
         kept: list[str] = []
         for piece in reversed(pieces):
-            longer = self._length(self._prompt([piece, *kept], question))
-            if longer + self._task.reply > self.bed.processor.window:
+            if not self._fits(self._prompt([piece, *kept], question), self._task.reply):
                 break
             kept.insert(0, piece)
+        if pieces and not kept:
+            last = pieces[-1]
+            size = _most(
+                len(last),
+                lambda size: self._fits(self._prompt([last[-size:]], question), self._task.reply),
+            )
+            kept = [last[-size:]] if size else []
         return kept
 
     def _search(self, case: Case, top: int) -> list[str]:
         with self._shelf.copy(_as_passages(case.material), _silent) as (memory, _):
             return [hit.text for hit in memory.search_archive(case.question, 1, top).hits]
 
-    def _summary(self, material: Material) -> str:
-        """Summarise a material piece by piece, each time together with the summary so far."""
+    def _summary(self, material: Material) -> str | None:
+        """Summarise a material piece by piece, each time together with the summary so far.
+
+        None where the window has no room for that.
+        """
         if material.id not in self._summaries:
-            summary, waiting = "", material.pieces()
-            while waiting:
-                part = self._part(waiting)
-                summary = self._write(self._asking(summary, part), SUMMARY_TOKENS)
-                self.bed.rest()
-                waiting = waiting[len(part) :]
-            self._summaries[material.id] = summary
+            self._summaries[material.id] = self._summarised(material.pieces())
         return self._summaries[material.id]
 
-    def _part(self, pieces: Sequence[str]) -> list[str]:
-        """Return as many of the first pieces as take half of the window; at least one."""
+    def _summarised(self, pieces: Sequence[str]) -> str | None:
+        summary, waiting, count = "", list(pieces), len(pieces)
+        tokens = self._summary_tokens()
+        while waiting:
+            self._doing(f"summarising, {count - len(waiting):,} of {count:,} pieces")
+            part, waiting = self._part(summary, waiting)
+            if not part:
+                return None
+            summary = self._write(self._asking(summary, part), tokens)
+            self.bed.rest()
+        return summary
+
+    def _summary_tokens(self) -> int:
+        return min(SUMMARY_TOKENS, self.bed.processor.window // 4)
+
+    def _part(self, summary: str, pieces: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return as many of the first pieces as take half of the window, and the others.
+
+        A piece that is too long for the window alone is split; nothing comes first where nothing fits.
+        """
         size, count = 0, 0
         for piece in pieces:
             size += len(self.bed.processor.encode(Event(EventKind.USER, piece)))
             if count and size > self.bed.processor.window // 2:
                 break
             count += 1
-        return list(pieces[:count])
+        while count and not self._is_askable(summary, pieces[:count]):
+            count -= 1
+        if count:
+            return list(pieces[:count]), list(pieces[count:])
+        first, *others = pieces
+        most = _most(len(first), lambda size: self._is_askable(summary, [first[:size]]))
+        return ([first[:most]], [first[most:], *others]) if most else ([], [*pieces])
+
+    def _is_askable(self, summary: str, part: Sequence[str]) -> bool:
+        return self._fits(self._asking(summary, part), self._summary_tokens())
 
     def _asking(self, summary: str, part: Sequence[str]) -> list[Segment]:
         asked = SUMMARISE.format(summary=summary or "(nothing)", part="\n".join(part))
@@ -171,6 +210,18 @@ SUMMARISE = (
     "Summary so far:\n{summary}\n\nNew:\n{part}\n\n"
     "Write a new summary that keeps names, facts and figures of both, in at most 250 words. Only the summary."
 )
+
+
+def _most(size: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number from 1 to `size` that fits, 0 where none does; what is less fits too."""
+    least = 0
+    while least < size:
+        middle = (least + size + 1) // 2
+        if fits(middle):
+            least = middle
+        else:
+            size = middle - 1
+    return least
 
 
 def _as_passages(material: Material) -> Material:
@@ -193,14 +244,15 @@ def build(
     settings: Settings,
     folder: Path,
     embedder: Embedder | None,
+    doing: Doing = unheard,
 ) -> System:
     """Return the system of that name for a task; it keeps what it prepares in `folder`. Raises UsageError."""
     from localmem.bench.ours import Ours
 
     if name in ("ours", "grammar-off"):
-        return Ours(task, processor, settings, folder, embedder)
+        return Ours(task, processor, settings, folder, embedder, doing)
     if name in ("no-memory", "full-context", "truncation", "summary", "retrieval"):
-        return Plain(name, task, processor, folder, embedder)
+        return Plain(name, task, processor, folder, embedder, doing)
     raise UsageError(f"no system {name!r}")
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
+import textwrap
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from localmem.cli.common import home_folder, loading, safe, to_json
+from localmem.cli.common import home_folder, loading, note, safe, to_json
 from localmem.cli.screen import Status, columns
 
 if TYPE_CHECKING:
+    from localmem.bench.case import Task
     from localmem.bench.results import Row
-    from localmem.bench.runner import Progress
+    from localmem.bench.runner import Plan, Progress
+    from localmem.processor.profile import Profile
+    from localmem.processor.registry import Registry
 
 _RUNS = click.option(
     "--runs",
@@ -22,6 +28,12 @@ _RUNS = click.option(
     metavar="DIR",
     help="Folder of run files (else bench/ in the home).",
 )
+
+
+NAMES = 19
+"""Columns of the names in a list of tasks."""
+QUIET = 30
+"""Seconds after which something is said where no line can be drawn over."""
 
 
 @click.group(name="bench")
@@ -37,13 +49,22 @@ def list_(json_: bool) -> None:
 
     rows = [tasks.load(name) for name in tasks.NAMES]
     if json_:
-        fields = ("name", "title", "source", "metric", "systems", "n", "needs_data")
+        fields = ("name", "title", "source", "metric", "systems", "level", "n", "needs_data")
         click.echo(to_json([{field: getattr(task, field) for field in fields} for task in rows]))
         return
     for task in rows:
-        needs = "needs --data" if task.needs_data else "no data needed"
-        click.echo(f"{task.name:18} {task.title} ({task.metric}; {needs})")
-        click.echo(f"{'':18} {', '.join(task.systems)}; usually {task.n} cases")
+        click.echo("\n".join(_described(task)))
+
+
+def _described(task: Task) -> Iterator[str]:
+    yield f"{task.name:{NAMES}} {task.title}"
+    each = f" a {task.level} level" if task.level else ""
+    needs = "needs --data" if task.needs_data else "no data needed"
+    for text in (f"{task.metric}; usually {task.n} cases{each}; {needs}", ", ".join(task.systems)):
+        indent = " " * (NAMES + 1)
+        yield textwrap.fill(
+            text, columns() - 1, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
 
 
 @command.command()
@@ -73,25 +94,51 @@ def run(
 ) -> None:
     """Run TASKs ("letta": the four of Letta's leaderboard; "all"); what is done already is not run again."""
     from localmem.bench import runner
-    from localmem.runtime import Options, choose_model, registry_of
+    from localmem.runtime import Options
 
+    os.environ["LOCALMEM_HOME"] = str(home_folder())  # where scores look for their embedder
     options = Options(**asked)
     plan = runner.plan(tasks, systems, n=n, data=data, runs=_folder(runs), options=options, changed=changed)
-    registry = registry_of(home_folder())
-    profile = choose_model(registry, options, None)
-    with loading(registry, profile, Status(True)):
-        pass
+    registry, profile = _model(plan)
+    if runner.embedder_of(registry) is None:
+        note(
+            f"{registry.embedder} is not here: archives are searched by words alone "
+            f"(`localmem models pull {registry.embedder}` fetches it)"
+        )
     shown, files, failed = _Line(), [], 0
-    for progress in runner.run(plan, registry_of(home_folder()), profile):
-        shown.show(progress)
-        failed += bool(progress.error)
-        if progress.file not in files:
-            files.append(progress.file)
-    shown.end()
+    shown.draw("reading the cases ...")
+    try:
+        for progress in runner.run(plan, registry, profile, shown.doing):
+            shown.show(progress)
+            failed += bool(progress.error)
+            if progress.file not in files:
+                files.append(progress.file)
+    except KeyboardInterrupt:
+        shown.end()
+        click.echo("stopped; no case that was done is lost: the same command goes on from here", err=True)
+        raise
+    finally:
+        shown.end()
     _report(files, json_)
     if failed:
-        click.echo(f"{failed} cases failed: the same command tries those once more", err=True)
+        cases = "a case" if failed == 1 else f"{failed} cases"
+        click.echo(f"{cases} failed: the same command tries once more", err=True)
         raise SystemExit(1)
+
+
+def _model(plan: Plan) -> tuple[Registry, Profile]:
+    """Return the model to measure; where it is fetched first, after all that may be wrong with the plan."""
+    from localmem.bench import runner
+    from localmem.runtime import choose_model, registry_of
+
+    registry = registry_of(home_folder())
+    profile = choose_model(registry, plan.options, None)
+    if registry.locate(profile) is None:
+        runner.jobs(plan, profile)
+        with loading(registry, profile, Status(False)):
+            registry = registry_of(home_folder())
+        profile = choose_model(registry, plan.options, None)
+    return registry, profile
 
 
 def _report(files: list[Path], json_: bool) -> None:
@@ -117,17 +164,20 @@ def report(runs: Path | None, markdown: bool, out: Path | None, publish: Path | 
     """Show what came out of the runs so far: tables, and on demand pictures and a page."""
     from localmem.bench import report, results
 
-    rows = [row for run in results.read_runs(_folder(runs)) for row in results.rows(run)]
-    rows = results.newest(rows)
+    folder = _folder(runs)
+    rows = results.newest(row for run in results.read_runs(folder) for row in results.rows(run))
+    if not rows:
+        click.echo(f"no runs in {folder} yet: `localmem bench run TASK` makes one", err=True)
     if json_:
         click.echo(json.dumps({"rows": [results.as_data(row) for row in rows]}))
-    else:
+    elif rows:
         width = columns()
         click.echo(safe(report.table(rows, markdown=markdown, width=width)))
         click.echo(safe(report.leaderboard(rows, markdown=markdown, width=width)))
-    if publish is not None:
+    if publish is not None and rows:
+        publish.parent.mkdir(parents=True, exist_ok=True)
         results.write_rows(publish, rows)
-    if out is not None:
+    if out is not None and rows:
         _draw(rows, out)
 
 
@@ -149,22 +199,47 @@ class _Line:
 
     def __init__(self) -> None:
         self._status = Status(True)
-        self._last = ""
+        self._head = self._stage = ""
+        self._said = time.monotonic()
+
+    def draw(self, text: str) -> None:
+        """Show what is going on where it can be taken away again."""
+        self._status.show(text)
+
+    def doing(self, text: str) -> None:
+        """Show what goes on before the next case is done."""
+        stage = text.partition(",")[0]
+        self.draw(f"{self._head}{text} ...")
+        if not self._status.live and (stage != self._stage or self._is_late()):
+            self._say(f"{self._head}{text}")
+        self._stage = stage
 
     def show(self, progress: Progress) -> None:
+        """Show how far the run is."""
         name = f"{progress.task} {progress.system}"
         left = f", {_time(progress.left)} left" if progress.left else ""
         line = f"{name}: {progress.done}/{progress.total}, score {progress.score:.3f}{left}"
+        over = progress.done == progress.total
         if progress.error:
             self._status.clear()
-            click.echo(f"{name}: a case failed: {progress.error}", err=True)
-        if sys.stderr.isatty():
-            self._status.show(line)
-        elif progress.done == progress.total or progress.done % 10 == 0:
-            click.echo(line, err=True)
+            self._say(f"{name}: a case failed: {progress.error}")
+        self.draw(line)
+        if over:
+            self._status.keep()
+        if not self._status.live and (over or progress.done % 10 == 0 or self._is_late()):
+            self._say(line)
+        self._head = "" if over else f"{line}; "
 
     def end(self) -> None:
+        """Take the line away."""
         self._status.clear()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._said > QUIET
+
+    def _say(self, line: str) -> None:
+        click.echo(safe(line), err=True)
+        self._said = time.monotonic()
 
 
 def _time(seconds: float) -> str:
