@@ -196,6 +196,7 @@ class Agent:
             self.context.load(self.memory)
         elif (blocks := self.memory.blocks()) != before:
             self.context.show_core(blocks)
+            self._read_ahead(event)  # it repeats lines of core memory
         return result
 
     def _reach_out(self, call: Call, shape: Calls, crashed: bool) -> Result:

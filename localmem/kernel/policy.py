@@ -10,20 +10,23 @@ from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
 from localmem.functions.standard import EDITS_CORE, READS, SEARCHES, SILENT, found, function_set
 from localmem.kernel.settings import Settings
+from localmem.memory.correction import SELF
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Block, Call, Event, EventKind, Result
 
 VERDICT = "states_a_fact"
 """The question of the memory step, as a field of its calls: yes leads to an edit, no to nothing."""
 
-SELF = "persona"
-"""The block about the agent itself; what a person tells about the world goes elsewhere."""
-
 NEARLY_FULL = 0.9
 """Share of a block's limit from which the memory step may write the block anew."""
 
 EMPTY_SEARCHES = 2
 """Searches of one kind that found nothing, after which it is no longer offered in that turn."""
+
+SENTENCE_END = re.compile(
+    r"[.!?\u2026\u061f]+[\"'\u2019\u201d\u00bb)\]]*(?:\s|$)|[\u3002\uff01\uff1f\uff61\u0964]|[\r\n]"
+)
+"""Where a sentence ends: in scripts without spaces, and after a danda, nothing need follow its mark."""
 
 Made = tuple[Call, Result]
 """A call of the present turn and what it came to."""
@@ -125,9 +128,12 @@ class Policy:
 
 
 def is_question(text: str) -> bool:
-    """Return whether a message is one sentence that ends with a question mark (Latin, full-width, Arabic)."""
+    """Return whether a message is one sentence that ends with a question mark (Latin, full-width, Arabic).
+
+    In doubt it is none, as with "Dr. Smith?": what is wrongly taken for a question is never remembered.
+    """
     said = text.strip()
-    sentences = re.split(r"[.!?\u3002\uff01\uff1f\u061f](?:\s|$)|\n", said)
+    sentences = SENTENCE_END.split(said)
     return said.endswith(("?", "\uff1f", "\u061f")) and sum(bool(each.strip()) for each in sentences) == 1
 
 

@@ -17,6 +17,9 @@ LEAST = 4
 LONGEST = 300
 """Characters of a line that may give way."""
 
+SELF = "persona"
+"""The block about the agent itself: what a person tells about the world goes elsewhere, and takes no line of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -35,14 +38,22 @@ def corrected(fact: str, blocks: Sequence[Block]) -> Line | None:
     said = telling(fact)
     best, nearest = SHARE, None
     for block in blocks:
+        if block.label == SELF:
+            continue
         for line in block.value.splitlines():
             words = telling(line)
-            shared = len(said & words)
-            if shared < LEAST or len(line) > LONGEST or block.value.count(line) > 1:
+            shared = said & words
+            if _size(shared) < LEAST or len(line) > LONGEST or block.value.count(line) > 1:
                 continue
-            if shared / min(len(said), len(words)) >= best:
-                best, nearest = shared / min(len(said), len(words)), Line(block.label, line)
+            share = len(shared) / min(len(said), len(words))
+            if share >= best:
+                best, nearest = share, Line(block.label, line)
     return nearest
+
+
+def _size(terms: set[str]) -> float:
+    """Return how many words terms make: pairs of characters overlap, in a script without spaces."""
+    return sum(0.5 if len(term) == 2 and not term.isascii() else 1 for term in terms)
 
 
 def telling(text: str) -> set[str]:

@@ -46,6 +46,19 @@ def archive(
     Raises FunctionError for a page or size under 1.
     """
     words = bm25.search(cursor, agent, bm25.ARCHIVAL, query)
+    return _archive(cursor, agent, query, words, page, size, meaning, clock)
+
+
+def _archive(
+    cursor: Cursor,
+    agent: int,
+    query: str,
+    words: bm25.Matches,
+    page: int,
+    size: int,
+    meaning: Meaning | None,
+    clock: Clock,
+) -> Page:
     near: Ranked = []
     if meaning is not None and query.strip() and not words.only_names and archival.count(cursor, agent):
         gone = archival.retired(cursor, agent)
@@ -81,10 +94,11 @@ def related(
     follow those is the model's work, and shown the first hop it takes that for the answer.
     """
     said = bm25.search(cursor, agent, bm25.RECALL, text)
-    if said.named or bm25.search(cursor, agent, bm25.ARCHIVAL, text).named:
+    stored = bm25.search(cursor, agent, bm25.ARCHIVAL, text)
+    if stored.named or any(record < turn for record in said.named):
         return (), ()
     older = [hit for hit in said.ranked if hit[0] < turn]
-    passages = archive(cursor, agent, text, 1, size, meaning, clock).hits
+    passages = _archive(cursor, agent, text, stored, 1, size, meaning, clock).hits
     return passages, _page(older, 1, size, _said(cursor), clock).hits
 
 

@@ -194,6 +194,60 @@ def test_search_by_meaning_finds_what_shares_no_word(tmp_path: Path) -> None:
         assert memory.vectors
 
 
+def related(memory: Memory, text: str, turn: int = 10**9, size: int = 5) -> tuple[list[str], list[str]]:
+    passages, said = memory.related(text, turn, size)
+    return [hit.text for hit in passages], [hit.text for hit in said]
+
+
+def test_what_is_related_comes_from_both_tiers_best_first(memory: Memory) -> None:
+    for n in range(4):
+        say(memory, f"apple {'pie ' * n}", "noted")
+        memory.edit(lambda desk, n=n: desk.insert_passage(f"apple {'tart ' * n}"))
+    memory.settle()
+    passages, said = related(memory, "What about an apple?", size=2)
+    assert passages == texts(memory.search_archive("What about an apple?", size=2))
+    assert said == texts(memory.search_recall("What about an apple?", size=2)) == ["apple ", "apple pie "]
+    assert related(memory, "apple", size=10) == (
+        texts(memory.search_archive("apple", size=10)),
+        texts(memory.search_recall("apple", size=10)),
+    )
+    for nothing in ("", "?!", "the", "zebra"):
+        assert related(memory, nothing) == ([], [])
+
+
+def test_what_is_related_was_said_before_the_turn(memory: Memory) -> None:
+    say(memory, "apple one")
+    event = say(memory, "apple two", "apple three")
+    say(memory, "apple four")
+    assert related(memory, event.text, event.turn)[1] == ["apple one"]
+    assert len(related(memory, event.text)[1]) == 4
+
+
+def test_retired_passages_are_not_related(memory: Memory) -> None:
+    number = memory.edit(lambda desk: desk.insert_passage("apple"))
+    memory.settle()
+    assert related(memory, "apple")[0] == ["apple"]
+    memory.edit(lambda desk: desk.retire_passage(number))
+    assert related(memory, "apple") == ([], [])
+
+
+@pytest.mark.parametrize("identifier", ["k-17", "2026-03-14", "ada@example.com", "parse_header"])
+def test_nothing_is_related_to_an_identifier_that_is_known(memory: Memory, identifier: str) -> None:
+    memory.edit(lambda desk: desk.insert_passage("apple pie"))
+    event = say(memory, f"apple {identifier}?")
+    assert related(memory, event.text, event.turn) == (["apple pie"], [])
+    later = say(memory, f"apple and {identifier}")
+    assert related(memory, later.text, later.turn) == ([], [])
+    assert related(memory, "apple", later.turn) == (["apple pie"], [f"apple {identifier}?"])
+
+
+def test_nothing_is_related_to_an_identifier_in_the_archive(memory: Memory) -> None:
+    say(memory, "apple pie")
+    memory.edit(lambda desk: desk.insert_passage("apple k-17"))
+    assert related(memory, "apple k-17") == ([], [])
+    assert related(memory, "apple k-18") == (["apple k-17"], ["apple pie"])
+
+
 def test_without_an_embedder_search_is_by_words(tmp_path: Path) -> None:
     with Home.open(tmp_path) as home:
         memory = home.create_agent("a")
