@@ -344,7 +344,7 @@ vocabulary = st.sampled_from(
 )
 texts = st.one_of(
     st.lists(vocabulary, min_size=1, max_size=12).map(" ".join),
-    st.tuples(vocabulary, st.integers(1, 700)).map(lambda pair: f"{pair[0]} " * pair[1]),
+    st.tuples(vocabulary, st.integers(1, 1500)).map(lambda pair: f"{pair[0]} " * pair[1]),
 )
 chosen = st.builds(
     Settings,
@@ -364,6 +364,7 @@ class Model:
 
     def __init__(self, data: st.DataObject) -> None:
         self.data = data
+        self.lives = 3
         self.agent: Agent
         self.processor: ScriptedProcessor
 
@@ -372,7 +373,8 @@ class Model:
         if isinstance(shape, Prose):
             return draw(texts)[: shape.characters]
         self.look(shape)
-        if draw(st.integers(0, 9)) == 0:
+        if self.lives and draw(st.integers(0, 9)) == 9:
+            self.lives -= 1
             raise Killed
         name = draw(st.sampled_from([function.name for function in shape.functions]))
         text = draw(texts).strip()[:500] or "x"
@@ -402,12 +404,12 @@ class Model:
         assert len(read(prompt)) == context.reads_ahead
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     data=st.data(),
     limits=chosen,
     window=st.integers(1600, 3500),
-    messages=st.lists(texts, min_size=1, max_size=4),
+    messages=st.lists(texts, min_size=1, max_size=6),
 )
 def test_any_conversation_with_deaths_and_restarts_stays_within_budget(
     data: st.DataObject, limits: Settings, window: int, messages: list[str]
