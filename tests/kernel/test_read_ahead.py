@@ -57,7 +57,7 @@ def common(one: str, other: str) -> str:
 def test_it_stands_in_front_of_the_message_in_every_step_of_that_turn_and_on_no_disk(bench: Bench) -> None:
     note(bench, "Bruno is a dog")
     agent, processor = bench.wake(
-        [calls("conversation_search", query="x"), says("a dog"), says("hello"), says("again")]
+        [calls("archival_memory_search", query="x"), says("a dog"), says("hello"), says("again")]
     )
     run(agent, "who is Bruno?")
     found = f"<memory> {HEADING} - 2026-03-04, pets.txt: Bruno is a dog </memory> <user> who is Bruno?"
@@ -187,7 +187,7 @@ def test_a_line_that_was_just_corrected_is_not_shown_as_it_was(bench: Bench) -> 
         [calls("core_memory_append", label="human", content=new), says("so be it")], memory_step=True
     )
     run(agent, "Bruno, the dog, now sleeps in the garden")
-    assert f"<memory> {HEADING} - human: {old} </memory>" in " ".join(processor.prompts[0].split())
+    assert old in processor.prompts[0]
     assert read(processor.prompts[1]) == [f"- human: {new}"]
     assert old not in processor.prompts[1]
 
@@ -296,7 +296,7 @@ def test_a_line_that_is_too_long_alone_is_cut(bench: Bench, text: str, character
 
 def test_a_passage_longer_than_all_there_is_for_it_is_found_nevertheless(bench: Bench) -> None:
     note(bench, "Bruno " + "walks and sleeps " * 250)
-    agent, processor = bench.wake([says("he walks")], window=4096)
+    agent, processor = bench.wake([says("he walks")], window=4096, read_ahead=300)
     run(agent, "what does Bruno do?")
     found = read(processor.prompts[0])[0]
     assert found.startswith("- 2026-03-04, pets.txt: Bruno walks and sleeps")
