@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -120,7 +120,7 @@ def read_run(path: Path) -> Run | None:
     if not lines:
         return None
     try:
-        header = Header(**lines[0]["header"])
+        header = Header(**{each.name: lines[0]["header"][each.name] for each in fields(Header)})
         answers = {line["case"]: _answer(line) for line in lines[1:]}
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} is no run file ({type(error).__name__}: {error})") from error

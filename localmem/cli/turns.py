@@ -183,6 +183,8 @@ def operation(call: Call, result: Result) -> str:
     given = call.arguments
     label, content, query = given.get("label"), given.get("content"), given.get("query")
     match call.function:
+        case "core_memory_append" if result.text.startswith("Kept in place of"):
+            return f'remembered: "{content}" (in place of: "{result.text.partition(": ")[2]}")'
         case "core_memory_append":
             return f'remembered in {label}: "{content}"'
         case "core_memory_replace":

@@ -145,7 +145,7 @@ _FULL: tuple[Callable[..., str], ...] = (
 SETS = {
     "small": _SMALL,
     "full": _FULL,
-    "memory": (core_memory_append, core_memory_replace, core_memory_rewrite, nothing_to_remember),
+    "memory": (core_memory_append, core_memory_replace, archival_memory_insert, nothing_to_remember),
 }
 """The two sets a profile may name, and `memory`: what the memory step before a reply offers."""
 

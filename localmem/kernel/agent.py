@@ -20,7 +20,7 @@ from localmem.kernel.settings import Settings
 from localmem.memory.desk import Desk
 from localmem.memory.memory import Memory
 from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor, Segment, Shape
-from localmem.records import Call, Delta, Event, EventKind, Item, Result, Usage
+from localmem.records import Call, Delta, Event, EventKind, Item, Result, Usage, spoken
 
 
 class Agent:
@@ -53,6 +53,7 @@ class Agent:
         self._pressure = Pressure(memory, processor, self.context, settings, self._complete)
         self._generation: Generation | None = None
         self._interrupted = False
+        self._read_for = 0
         self.usage = Usage()
         self.context.load(memory)
 
@@ -110,11 +111,14 @@ class Agent:
 
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
-        self._read_ahead(event)
+        self._read_for = 0
+        self.context.read_ahead(event, [], 0)
         self._pressure.show_summary(event)
         while True:
-            yield from self._pressure.relieve(event)
             final = self._is_last(made)
+            if final or not self._policy.remembers(event, made):
+                self._read_ahead(event)
+            yield from self._pressure.relieve(event)
             shape = self._shape(event, made, final)
             call = yield from self._decide(event, shape)
             if call is None:
@@ -126,14 +130,28 @@ class Agent:
                 return
 
     def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
-        return self._policy.shape(event, made, self.memory.blocks(), final, self.context.reads_ahead)
+        blocks, ahead = self.memory.blocks(), self.context.reads_ahead
+        return self._policy.shape(event, made, blocks, final, ahead=ahead, pointless=self._pointless())
+
+    def _pointless(self) -> set[str]:
+        """Return the searches that can find nothing: of an empty archive, of what all stands in the queue."""
+        held = self.memory.counts()
+        said = sum(bool(spoken(record)) for record in self.context.queue)
+        nothing = set() if held.archival else {"archival_memory_search"}
+        return nothing | (
+            set() if held.recall > said else {"conversation_search", "conversation_search_date"}
+        )
 
     def _read_ahead(self, event: Event) -> None:
-        """Put what memory holds on a person's message in front of it, for this turn."""
-        lines: list[str] = []
-        if self.settings.read_ahead and event.kind is EventKind.USER:
-            shown = [record.id for record in self.context.queue]
-            lines = related(self.memory, event, self.memory.blocks(), shown)
+        """Put what memory holds on a person's message in front of it, once a turn.
+
+        It comes behind the memory step, which would take what was read for something that the person told.
+        """
+        if not self.settings.read_ahead or event.kind is not EventKind.USER or self._read_for == event.id:
+            return
+        self._read_for = event.id
+        shown = [record.id for record in self.context.queue]
+        lines = related(self.memory, event, self.memory.blocks(), shown)
         self.context.read_ahead(event, lines, self.settings.read_ahead)
 
     def _is_last(self, made: Sequence[Made]) -> bool:
@@ -196,7 +214,7 @@ class Agent:
             self.context.load(self.memory)
         elif (blocks := self.memory.blocks()) != before:
             self.context.show_core(blocks)
-            self._read_ahead(event)  # it repeats lines of core memory
+            self._read_for = 0  # lines of core memory are among what was read
         return result
 
     def _reach_out(self, call: Call, shape: Calls, crashed: bool) -> Result:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
 from localmem.functions.standard import EDITS_CORE, READS, SEARCHES, SILENT, found, function_set
 from localmem.kernel.settings import Settings
-from localmem.memory.correction import SELF
+from localmem.memory.correction import SELF, corrected
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Block, Call, Event, EventKind, Result
 
@@ -18,7 +18,7 @@ VERDICT = "states_a_fact"
 """The question of the memory step, as a field of its calls: yes leads to an edit, no to nothing."""
 
 NEARLY_FULL = 0.9
-"""Share of a block's limit from which the memory step may write the block anew."""
+"""Share of a block's limit from which the memory step keeps facts in archival memory instead."""
 
 EMPTY_SEARCHES = 2
 """Searches of one kind that found nothing, after which it is no longer offered in that turn."""
@@ -27,6 +27,10 @@ SENTENCE_END = re.compile(
     r"[.!?\u2026\u061f]+[\"'\u2019\u201d\u00bb)\]]*(?:\s|$)|[\u3002\uff01\uff1f\uff61\u0964]|[\r\n]"
 )
 """Where a sentence ends: in scripts without spaces, and after a danda, nothing need follow its mark."""
+
+ASKING = re.compile(r"(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
+TELLING = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b|[.!\u2026]$", re.IGNORECASE)
+"""Who speaks of themselves, or ends a sentence, may be telling something: "when I was young"."""
 
 Made = tuple[Call, Result]
 """A call of the present turn and what it came to."""
@@ -52,24 +56,32 @@ class Policy:
         )
 
     def shape(
-        self, event: Event, made: Sequence[Made], blocks: Sequence[Block], final: bool, ahead: bool = False
+        self,
+        event: Event,
+        made: Sequence[Made],
+        blocks: Sequence[Block],
+        final: bool,
+        ahead: bool = False,
+        pointless: Collection[str] = (),
     ) -> Calls:
         """Return what the next call may be; on the last step of a chain only a message.
 
-        `ahead` says that memories were read ahead: only then does the bias towards a message count.
+        `ahead` says that memories were read ahead: only then does the bias towards a message count. `pointless`
+        are functions that can find nothing now: they are not offered.
 
         The memory step stands before everything else in a person's turn; core memory is edited there and nowhere
         else in that turn, unless the edit failed.
         """
         labels = writable(blocks)
-        remembering = self._remembers(event) and not made and not final
+        remembering = self.remembers(event, made) and not final
         failed = any(call.aside and not result.ok for call, result in made)
         if remembering:
             labels = tuple(label for label in labels if label != SELF) or labels
-            full = any(
-                len(block.value) > NEARLY_FULL * block.limit for block in blocks if block.label in labels
-            )
-            offered = [f for f in self._remembering if full or f.name != "core_memory_rewrite"]
+            kept = [block for block in blocks if block.label in labels]
+            full = any(len(block.value) > NEARLY_FULL * block.limit for block in kept)
+            full = full and corrected(event.text, kept) is None  # one that gives way makes room
+            edits = EDITS_CORE if full else {"archival_memory_insert"}
+            offered = [f for f in self._remembering if f.name not in edits]
         elif final:
             offered = [function for function in self._standard if function.name == "send_message"]
         elif self._remembering and event.kind is EventKind.USER and not failed:
@@ -77,7 +89,7 @@ class Policy:
         else:
             offered = list(self._standard)
         empty = Counter(call.function for call, result in made if result.ok and is_empty(call, result))
-        offered = [function for function in offered if empty[function.name] < EMPTY_SEARCHES]
+        offered = [f for f in offered if empty[f.name] < EMPTY_SEARCHES and f.name not in pointless]
         bias = {name: by for name, by in self._settings.bias.items() if ahead or name != "send_message"}
         return Calls(
             tuple(function for function in offered if function.callable_with(labels)),
@@ -89,9 +101,10 @@ class Policy:
             unlike=event.text if self._remembering and event.kind is EventKind.USER else "",
         )
 
-    def _remembers(self, event: Event) -> bool:
-        """Return whether an event may hold something to remember: a lone question holds nothing."""
-        return bool(self._remembering) and event.kind is EventKind.USER and not is_question(event.text)
+    def remembers(self, event: Event, made: Sequence[Made]) -> bool:
+        """Return whether the memory step comes next: first in a person's turn, and not for a lone question."""
+        told = event.kind is EventKind.USER and not is_question(event.text)
+        return bool(self._remembering) and told and not made
 
     def objection(self, call: Call, made: Sequence[Made], shown: Sequence[int]) -> str:
         """Return why a call is not to be run at all, or "".
@@ -128,13 +141,15 @@ class Policy:
 
 
 def is_question(text: str) -> bool:
-    """Return whether a message is one sentence that ends with a question mark (Latin, full-width, Arabic).
+    """Return whether a message is one sentence that asks: by its mark (Latin, full-width, Arabic) or first word.
 
-    In doubt it is none, as with "Dr. Smith?": what is wrongly taken for a question is never remembered.
+    In doubt it is none, as with "Dr. Smith?" and "when I was young": what is wrongly taken for a question is never
+    remembered. Without a mark only English questions are known.
     """
     said = text.strip()
-    sentences = SENTENCE_END.split(said)
-    return said.endswith(("?", "\uff1f", "\u061f")) and sum(bool(each.strip()) for each in sentences) == 1
+    sentences = [each for each in SENTENCE_END.split(said) if each.strip()]
+    asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not OWN.search(said))
+    return bool(asks) and len(sentences) == 1
 
 
 def is_empty(call: Call, result: Result) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from localmem.functions.standard import line
-from localmem.memory.correction import telling
+from localmem.memory.correction import SELF, telling
 from localmem.memory.memory import Memory
 from localmem.records import Block, Event
 
@@ -26,9 +26,9 @@ def related(memory: Memory, event: Event, blocks: Sequence[Block], shown: Sequen
     text = event.text
     if len(text) > MESSAGE:
         text = f"{text[: MESSAGE // 2]} {text[-MESSAGE // 2 :]}"
-    passages, said = memory.related(text, event.turn)
-    found = [line(hit) for hit in (*passages, *(hit for hit in said if hit.id not in shown))]
-    return [*core_lines(text, blocks), *found]
+    passages, said = memory.related(text, min([*shown, event.turn]))
+    about = [block for block in blocks if block.label != SELF]
+    return [*core_lines(text, about), *(line(hit) for hit in (*passages, *said))]
 
 
 def core_lines(text: str, blocks: Sequence[Block]) -> list[str]:

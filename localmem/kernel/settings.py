@@ -56,7 +56,7 @@ class Settings:
     summary_share: float = 0.15
     record_share: float = 0.3
     result_tokens: int = 600
-    read_ahead: int = 300
+    read_ahead: int = 500
     quiet_minutes: int = 60
     clock_minutes: int = 10
 
@@ -69,6 +69,8 @@ class Settings:
             raise UsageError("core_share, summary_share and record_share are above 0 and together at most 1")
         if min(self.max_steps, self.max_errors, self.result_tokens) < 1:
             raise UsageError("max_steps, max_errors and result_tokens are at least 1")
+        if self.read_ahead < 0:
+            raise UsageError("read_ahead is 0 (none) or more")
 
     def answer_tokens(self, window: int) -> int:
         """Return the tokens reserved for the model's answer in a window of that size."""

@@ -91,7 +91,7 @@ class Desk:
         return search.archive(self._cursor, self._agent, query, page, size, self._meaning, self._clock)
 
     def search_recall(self, query: str, page: int = 1, size: int = 5) -> Page:
-        """Return one page of what was said that matches the query, best first, this turn's own words last."""
+        """Return one page of what was said that matches the query, best first, without this turn's own words."""
         return search.recall(self._cursor, self._agent, query, page, size, self._origin.turn, self._clock)
 
     def search_recall_dates(self, start: date, end: date, page: int = 1, size: int = 5) -> Page:

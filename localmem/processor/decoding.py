@@ -182,7 +182,11 @@ class LlamaGeneration:
         if not text.strip() or not found or begun not in (b"", b" ", b' "'):
             return []
         word = text.split(maxsplit=1)[0]
-        starts = [f' "{word[:size]}'[len(begun) :] for size in range(1, min(len(word), 20) + 1)]
+        starts = {
+            f' "{form[:size]}'[len(begun) :]
+            for form in (word, word.lower(), word.capitalize())
+            for size in range(1, min(len(word), 20) + 1)
+        }
         spelled = [self._tokenizer.content(start) for start in starts]
         return [ids[0] for ids in spelled if len(ids) == 1]
 

@@ -308,7 +308,7 @@ def test_completions_that_do_not_bind_are_counted(tmp_path: Path) -> None:
     moves = iter(
         [
             Call("", "core_memory_append", {"label": "nobody", "content": "x"}),
-            Call("", "conversation_search", {"query": 7}),
+            Call("", "archival_memory_insert", {"content": 7}),
             Call("", "send_message", {"message": "Yes."}),
         ]
     )

@@ -33,6 +33,13 @@ class Bench:
         self.home, self.clock = home, clock
         self.memory = home.create_agent("default")
 
+    def remember_something(self) -> None:
+        """Put a passage into the archive and a message behind the queue, so that there is something to search."""
+        self.memory.edit(lambda desk: desk.insert_passage("an old note"))
+        event = self.memory.open_turn(user("an old word"))
+        self.memory.close_turn(event.turn)
+        self.memory.evict(event.id + 1, "")
+
     def wake(
         self,
         script: Iterable[Move] | Callable[..., Move],

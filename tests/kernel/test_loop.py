@@ -35,6 +35,7 @@ def test_an_event_is_on_disk_before_the_model_runs(bench: Bench) -> None:
 
 
 def test_searches_and_edits_go_on_and_a_message_ends_the_turn(bench: Bench) -> None:
+    bench.remember_something()
     agent, _ = bench.wake(
         [
             calls("core_memory_append", label="human", content="Ada"),
@@ -55,11 +56,13 @@ def test_a_message_may_ask_for_a_heartbeat(bench: Bench) -> None:
 
 
 def test_a_search_without_a_heartbeat_does_not_leave_the_person_without_an_answer(bench: Bench) -> None:
+    bench.remember_something()
     agent, _ = bench.wake([calls("conversation_search", query="x"), says("found")], heartbeat="asked")
     assert functions(run(agent, "hi")) == ["conversation_search", "send_message"]
 
 
 def test_the_last_step_offers_only_a_message(bench: Bench) -> None:
+    bench.remember_something()
     searches = [calls("conversation_search", query=word) for word in ("x", "y")]
     agent, processor = bench.wake([*searches, says("enough")], max_steps=3)
     run(agent, "hi")
@@ -67,6 +70,7 @@ def test_the_last_step_offers_only_a_message(bench: Bench) -> None:
 
 
 def test_the_same_call_twice_in_a_turn_is_an_error(bench: Bench) -> None:
+    bench.remember_something()
     search = calls("conversation_search", query="x")
     agent, _ = bench.wake([search, search, search, says("nothing")], max_errors=2)
     items = run(agent, "hi")
@@ -86,10 +90,20 @@ def test_a_bug_in_a_function_escapes(bench: Bench, monkeypatch: pytest.MonkeyPat
     def broken(*_: object) -> str:
         raise ZeroDivisionError
 
-    agent, _ = bench.wake([calls("conversation_search", query="x")])
+    agent, _ = bench.wake([says("x")])
     monkeypatch.setattr("localmem.functions.executor.bind", broken)
     with pytest.raises(ZeroDivisionError):
         run(agent, "hi")
+
+
+def test_searches_are_offered_where_they_can_find_something(bench: Bench) -> None:
+    agent, processor = bench.wake([says("a"), says("b")])
+    searches = {"conversation_search", "archival_memory_search"}
+    run(agent, "hi")
+    assert not searches & {function.name for function in processor.shapes[0].functions}  # type: ignore[union-attr]
+    bench.remember_something()
+    run(agent, "hi again")
+    assert searches <= {function.name for function in processor.shapes[1].functions}  # type: ignore[union-attr]
 
 
 def test_only_writable_blocks_are_offered(bench: Bench) -> None:
@@ -299,18 +313,26 @@ def test_a_reply_that_a_crash_kept_from_the_screen_is_shown_by_the_next_start(be
 
 
 def test_a_memory_step_that_fails_is_told_to_the_model_which_can_mend_it(bench: Bench) -> None:
-    bench.memory.put_block(Block("human", "x" * 1500 + "y" * 495, 2000), "user")
+    bench.memory.put_block(Block("human", "x" * 1500 + "y" * 295, 2000), "user")
     script = [
-        calls("core_memory_append", label="human", content="Ada has a dog"),
-        calls("core_memory_replace", label="human", old_content="y" * 495, new_content="Ada has a dog"),
+        calls("core_memory_append", label="human", content="Ada has a dog " * 20),
+        calls("core_memory_replace", label="human", old_content="y" * 295, new_content="Ada has a dog"),
         says("noted"),
     ]
     agent, processor = bench.wake(script, memory_step=True, window=4096)
     run(agent, "I have a dog")
     assert "<result> error" in processor.prompts[1]
     assert bench.memory.blocks()[1].value == "x" * 1500 + "Ada has a dog"
+
+
+def test_where_core_memory_is_nearly_full_a_fact_goes_into_the_archive(bench: Bench) -> None:
+    bench.memory.put_block(Block("human", "x" * 1900, 2000), "user")
+    script = [calls("archival_memory_insert", content="Ada has a dog"), says("noted")]
+    agent, processor = bench.wake(script, memory_step=True, window=4096)
+    run(agent, "I have a dog")
     offered = {function.name for function in processor.shapes[0].functions}  # type: ignore[union-attr]
-    assert "core_memory_rewrite" in offered
+    assert offered == {"archival_memory_insert", "nothing_to_remember"}
+    assert [passage.text for passage in bench.memory.passages()] == ["Ada has a dog"]
 
 
 def test_an_event_without_a_memory_step_may_edit_core_memory(bench: Bench) -> None:

@@ -96,7 +96,7 @@ def test_what_may_hold_a_fact_is_no_lone_question(text: str) -> None:
     assert not is_question(text)
 
 
-@pytest.mark.parametrize("text", ["Do you know Dr. Smith?", "Where is he?!", '"Where is he?"', "(Where?)"])
+@pytest.mark.parametrize("text", ["Do you know Dr. Smith?", "Is he here?!", '"Where is he?"', "(Where?)"])
 def test_in_doubt_it_is_no_lone_question(text: str) -> None:
     """The memory step is asked for nothing, which costs a step and loses no fact."""
     assert not is_question(text)
@@ -127,11 +127,34 @@ def test_where_persona_is_the_only_block_it_is_offered() -> None:
     assert shape("I am Ada", blocks=BLOCKS[:1]).labels == ("persona",)
 
 
-def test_a_nearly_full_block_may_be_written_anew() -> None:
+def test_where_a_block_is_nearly_full_the_archive_takes_its_place() -> None:
     full = Block("human", "x" * 1801, 2000)
-    assert "core_memory_rewrite" in names(shape("I am Ada", blocks=(BLOCKS[0], full)))
+    assert names(shape("I am Ada", blocks=(BLOCKS[0], full))) == {
+        "archival_memory_insert",
+        "nothing_to_remember",
+    }
     almost = replace(full, value="x" * 1800)
-    assert "core_memory_rewrite" not in names(shape("I am Ada", blocks=(BLOCKS[0], almost)))
+    assert "archival_memory_insert" not in names(shape("I am Ada", blocks=(BLOCKS[0], almost)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where is my dog",
+        "When I was young we lived in Oslo.",
+        "When Ada moved she bought a dog.",
+        "How Ada loves tea!",
+    ],
+)
+def test_who_speaks_of_themselves_may_be_telling_something(text: str) -> None:
+    assert not is_question(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["when does the train leave", "Who wrote it", "Where is he?!", "what state did they film it in"]
+)
+def test_an_english_question_needs_no_mark(text: str) -> None:
+    assert is_question(text)
 
 
 def test_after_a_failed_memory_edit_core_memory_may_be_edited() -> None:
@@ -202,6 +225,7 @@ def test_what_says_nothing_but_is_no_search_is_offered_again() -> None:
 
 
 def test_searches_are_offered_again_in_the_next_turn(bench: Bench) -> None:
+    bench.remember_something()
     searches = [
         calls(name, query=word) for name in ("conversation_search", "archival_memory_search") for word in "xy"
     ]
@@ -213,6 +237,7 @@ def test_searches_are_offered_again_in_the_next_turn(bench: Bench) -> None:
 
 
 def test_empty_searches_still_count_after_a_crash(bench: Bench) -> None:
+    bench.remember_something()
     event = bench.memory.open_turn(user("Who is Bruno?"))
     for word in "xy":
         call = bench.memory.add(calls("conversation_search", query=word), event.turn)

@@ -47,6 +47,7 @@ def test_an_alert_comes_once_a_period(bench: Bench) -> None:
 
 def test_an_alert_replaces_neither_an_error_nor_a_heartbeat(bench: Bench) -> None:
     """The alert comes with a full window, right behind a failed call: the error stands in the same prompt."""
+    bench.remember_something()
     wrong = calls("core_memory_replace", label="human", old_content="nowhere", new_content="x")
     search = calls("conversation_search", query="word5")
     agent, processor = bench.wake([wrong, search, says("two")], window=2048, warn_at=0.01)
@@ -120,8 +121,9 @@ def test_a_long_result_is_shown_cut(bench: Bench) -> None:
     for number in range(5):
         event = bench.memory.open_turn(user(f"zebra {words(200, f'z{number}')}"))
         bench.memory.close_turn(event.turn)
+    bench.memory.evict(event.id + 1, "")
     agent, processor = bench.wake(
-        [calls("conversation_search", query="zebra"), says("ok")], window=4096, result_tokens=80
+        [calls("conversation_search", query="zebra"), says("ok")], window=4096, result_tokens=80, read_ahead=0
     )
     run(agent, "look for zebra")
     assert "characters cut here" in processor.prompts[1]
