@@ -148,7 +148,7 @@ def is_question(text: str) -> bool:
     """
     said = text.strip()
     sentences = [each for each in SENTENCE_END.split(said) if each.strip()]
-    asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not OWN.search(said))
+    asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not TELLING.search(said))
     return bool(asks) and len(sentences) == 1
 
 
