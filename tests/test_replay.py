@@ -156,7 +156,7 @@ def test_alternatives_know_mask_bias_and_echo(engine: LlamaProcessor) -> None:
     engine.llama.clear()
     memory, reply = replay(engine, of(engine, record(engine, [MEMORY, SMALL])))
     forced = [token.text for token in memory.tokens if token.forced]
-    assert "tells" in "".join(forced)
+    assert VERDICT.question.split("_")[0] in "".join(forced)
     verdict = next(token for token in memory.tokens if token.open)
     yes, no = (
         next(other for other in verdict.alternatives if other.allowed and other.text.strip() == word)
@@ -216,8 +216,8 @@ def test_another_token_is_found_and_the_recorded_path_followed(engine: LlamaProc
     assert (once.differs, once.recorded_token) == (at + 1, other.text)
     assert once.token_now == first.tokens[at].text
     assert [token.token for token in once.tokens][: len(ids)] == list(ids)
-    assert behind.differs is None
-    assert behind.tokens == second.tokens
+    assert behind.differs is None  # evaluated behind another token, so its figures may differ a little
+    assert [token.token for token in behind.tokens] == [token.token for token in second.tokens]
 
 
 @pytest.mark.parametrize("lost", ["not allowed", "too long", "too short"])
@@ -365,7 +365,7 @@ def test_a_model_is_known_by_its_content(smollm2: Path, profile: Profile) -> Non
 def test_a_shape_in_few_words() -> None:
     assert described(Prose(1200)) == "prose, at most 1,200 characters"
     assert described(MEMORY) == (
-        "core_memory_append, core_memory_replace, core_memory_rewrite, nothing_to_remember"
+        "core_memory_append, core_memory_replace, archival_memory_insert, nothing_to_remember"
         " · verdict states_a_fact · bias nothing_to_remember -9"
     )
     assert described(Calls(function_set("small")[:1], thought=99, heartbeat=True, unlike="Hello there")) == (

@@ -106,7 +106,7 @@ def test_a_function_that_is_gone_is_named() -> None:
 
 def script() -> Iterator[Call]:
     yield Call("", "core_memory_append", {"label": "human", "content": "likes tea"})
-    yield Call("", "conversation_search", {"query": "tea"})
+    yield Call("", "archival_memory_insert", {"content": "Tea is on the top shelf."})
     yield Call("", "send_message", {"message": "Tea it is, then."})
 
 
@@ -132,7 +132,7 @@ def test_nobody_notices_a_tracer(tmp_path: Path) -> None:
     assert [" ".join(words[id_] for id_ in trace.prompt) for trace in taken] == traced.prompts
     assert [trace.completion.call and trace.completion.call.function for trace in taken] == [
         "core_memory_append",
-        "conversation_search",
+        "archival_memory_insert",
         "send_message",
     ]
 
