@@ -93,17 +93,16 @@ def page_out(
 
 
 def _said(page: Page, nothing: str) -> str:
-    lines = [f"- {hit.created_at:%Y-%m-%d %H:%M} {hit.source}: {hit.text}" for hit in page.hits]
-    return _results(page, lines, nothing)
+    return _results(page, [line(hit, "%Y-%m-%d %H:%M") for hit in page.hits], nothing)
 
 
 def _found(page: Page, nothing: str) -> str:
     return _results(page, [line(hit) for hit in page.hits], nothing)
 
 
-def line(hit: Hit) -> str:
-    """Return a search result as the model reads it."""
-    return f"- {hit.created_at:%Y-%m-%d}, {hit.source}: {hit.text}"
+def line(hit: Hit, time: str = "%Y-%m-%d") -> str:
+    """Return a search result as the model reads it: behind a date and a source, a small model misses the fact."""
+    return f"- {hit.text} ({hit.source}, {hit.created_at.strftime(time)})"
 
 
 def _results(page: Page, lines: list[str], nothing: str) -> str:

@@ -15,7 +15,7 @@ from localmem.kernel.context import MainContext, Report
 from localmem.kernel.policy import Made, Policy
 from localmem.kernel.pressure import Pressure
 from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
-from localmem.kernel.readahead import related
+from localmem.kernel.readahead import related, written
 from localmem.kernel.settings import Settings
 from localmem.memory.desk import Desk
 from localmem.memory.memory import Memory
@@ -117,7 +117,7 @@ class Agent:
         while True:
             final = self._is_last(made)
             if final or not self._policy.remembers(event, made):
-                self._read_ahead(event)
+                self._read_ahead(event, made)
             yield from self._pressure.relieve(event)
             shape = self._shape(event, made, final)
             call = yield from self._decide(event, shape)
@@ -142,7 +142,7 @@ class Agent:
             set() if held.recall > said else {"conversation_search", "conversation_search_date"}
         )
 
-    def _read_ahead(self, event: Event) -> None:
+    def _read_ahead(self, event: Event, made: Sequence[Made]) -> None:
         """Put what memory holds on a person's message in front of it, once a turn.
 
         It comes behind the memory step, which would take what was read for something that the person told.
@@ -151,7 +151,7 @@ class Agent:
             return
         self._read_for = event.id
         shown = [record.id for record in self.context.queue]
-        lines = related(self.memory, event, self.memory.blocks(), shown)
+        lines = related(self.memory, event, self.memory.blocks(), shown, written(made))
         self.context.read_ahead(event, lines, self.settings.read_ahead)
 
     def _is_last(self, made: Sequence[Made]) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from localmem.functions.standard import line
+from localmem.kernel.policy import Made
 from localmem.memory.correction import SELF, telling
 from localmem.memory.memory import Memory
 from localmem.records import Block, Event
@@ -18,23 +19,30 @@ MESSAGE = 4000
 """Characters of a message that are looked for: .4 ms a word among 20,000 passages and as many things said."""
 
 
-def related(memory: Memory, event: Event, blocks: Sequence[Block], shown: Sequence[int]) -> list[str]:
+def related(
+    memory: Memory, event: Event, blocks: Sequence[Block], shown: Sequence[int], written: Collection[str] = ()
+) -> list[str]:
     """Return what every tier holds on a message, a line each: core memory, passages, things said.
 
-    `shown` are the records that stand in the queue already.
+    `shown` are the records that stand in the queue already. `written` are lines that were written because of this
+    message: they say what it says, and a small model that reads one sentence three times says it a fourth time.
     """
     text = event.text
     if len(text) > MESSAGE:
         text = f"{text[: MESSAGE // 2]} {text[-MESSAGE // 2 :]}"
     passages, said = memory.related(text, min([*shown, event.turn]))
     about = [block for block in blocks if block.label != SELF]
-    return [*core_lines(text, about), *(line(hit) for hit in (*passages, *said))]
+    found = [hit for hit in (*passages, *said) if hit.text.strip() not in written]
+    return [*core_lines(text, about, written), *map(line, found)]
 
 
-def core_lines(text: str, blocks: Sequence[Block]) -> list[str]:
+def core_lines(text: str, blocks: Sequence[Block], written: Collection[str] = ()) -> list[str]:
     """Return the lines of core memory that share the most telling words with a text, rare words counting more."""
     lines = [
-        f"- {block.label}: {each}" for block in blocks for each in block.value.splitlines() if each.strip()
+        f"- {block.label}: {each}"
+        for block in blocks
+        for each in block.value.splitlines()
+        if each.strip() and each.strip() not in written
     ]
     words = [telling(each) for each in lines]
     common = Counter(word for each in words for word in each)
@@ -45,3 +53,14 @@ def core_lines(text: str, blocks: Sequence[Block]) -> list[str]:
 
     best = sorted(range(len(lines)), key=lambda index: (-score(index), index))[:CORE_LINES]
     return [lines[index] for index in best if score(index) > 0]
+
+
+def written(made: Sequence[Made]) -> set[str]:
+    """Return the lines and passages that calls of a turn wrote into memory."""
+    texts = [
+        str(call.arguments[name])
+        for call, result in made
+        for name in ("content", "new_content")
+        if result.ok and name in call.arguments
+    ]
+    return {line.strip() for text in texts for line in (text, *text.splitlines())}
