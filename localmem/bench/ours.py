@@ -29,7 +29,7 @@ from localmem.processor.interface import (
     Segment,
     Shape,
 )
-from localmem.records import Call, Event, EventKind, Usage
+from localmem.records import Call, Event, EventKind, Result, Usage
 from localmem.trace import Trace
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def _as_it_was(material: Material) -> Material:
     return replace(material, id=f"{material.id} as it was")
 
 
-def _step(call: Call, result: object) -> Step:
-    ok, text = getattr(result, "ok", None), getattr(result, "text", "")
+def _step(call: Call, result: Result | None) -> Step:
+    ok, text = (result.ok, result.text) if result else (None, "")
     return Step(
         function=call.function, arguments=dict(call.arguments), ok=ok, result=text, thought=call.thought
     )
@@ -114,11 +114,8 @@ def is_legal(trace: Trace) -> bool:
     call = trace.completion.call
     if call is None or not isinstance(trace.shape, Calls):
         return False
-    function = next((each for each in trace.shape.functions if each.name == call.function), None)
-    if function is None:
-        return False
     try:
-        executor.bind(function, call.arguments, trace.shape.labels)
+        executor.checked(call, trace.shape.functions, trace.shape.labels)
     except FunctionError:
         return False
     return True

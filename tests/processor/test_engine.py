@@ -93,8 +93,7 @@ def checked(completion: Completion, shape: Calls, tokens: int) -> Call:
     call = call_of(completion)
     assert len(completion.ids) <= tokens
     assert call.ids == completion.ids
-    function = next(f for f in shape.functions if f.name == call.function)
-    executor.bind(function, call.arguments, shape.labels)
+    executor.checked(call, shape.functions, shape.labels)
     assert bool(call.thought) == bool(shape.thought and not shape.verdict)
     assert len(call.thought) <= shape.thought
     return call
