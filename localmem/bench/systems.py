@@ -54,8 +54,7 @@ class Bed:
         if llama.keep(self.static) == len(self.static):
             return
         llama.clear()
-        for start in range(0, len(self.static), llama.chunk):
-            llama.evaluate(self.static[start : start + llama.chunk])
+        llama.feed(self.static)
 
 
 PLAIN = "You answer questions. Answer in one short sentence, from what you are given."

@@ -292,9 +292,7 @@ def test_the_next_prompt_reuses_what_it_shares(engine: LlamaProcessor) -> None:
 
 
 def logits(engine: LlamaProcessor, ids: Sequence[int]) -> np.ndarray:
-    kept = engine.llama.keep(ids[:-1])
-    for start in range(kept, len(ids), engine.llama.chunk):
-        assert engine.llama.evaluate(ids[start : start + engine.llama.chunk])
+    engine.llama.feed(ids[engine.llama.keep(ids[:-1]) :])
     return engine.llama.logits()
 
 
