@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from localmem.answer import Answer
+from localmem.bench.bed import Bed, instructions
 from localmem.bench.case import Case, Material, Outcome, Step, Task
 from localmem.bench.prepared import Clock, Doing, Shelf, record, unheard
-from localmem.bench.systems import Bed, instructions
 from localmem.errors import FunctionError
 from localmem.functions import executor
 from localmem.kernel.agent import Agent

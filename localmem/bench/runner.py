@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmem.bench import tasks
+from localmem.bench.bed import instructions
 from localmem.bench.case import ALL, Case, Outcome, Task
 from localmem.bench.prepared import Doing, unheard
 from localmem.bench.runfile import RunFile, commit, machine
-from localmem.bench.systems import System, build, instructions
+from localmem.bench.systems import System, build
 from localmem.errors import LocalmemError, UsageError
 from localmem.functions.standard import SETS
 from localmem.kernel.context import documentation
