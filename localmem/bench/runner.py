@@ -67,7 +67,7 @@ class Progress:
     """How far a run is: `done` of `total` cases of one task and system, the mean score so far, one case's cost.
 
     `left` is the time that the remaining cases of this file take at the pace so far, in seconds; `error` is
-    what went wrong with the last case.
+    what went wrong with the last case. `note` is something the person should know of this run.
     """
 
     task: str
@@ -78,6 +78,7 @@ class Progress:
     score: float
     left: float
     error: str = ""
+    note: str = ""
 
 
 def plan(
@@ -162,7 +163,7 @@ def jobs(plan: Plan, profile: Profile) -> list[Job]:
 
 
 def run(plan: Plan, registry: Registry, profile: Profile, doing: Doing = unheard) -> Iterator[Progress]:
-    """Run a plan, yielding after every case, and once for what is done already.
+    """Run a plan, yielding after every case, and once for what is done already or was begun by other code.
 
     A case that fails is recorded with its error and tried again by the next run. `doing` is told what goes on
     between two cases. Raises what `jobs` does, ModelMissing, ModelBroken, and HomeInUse where another process
@@ -214,13 +215,19 @@ def _run(
         scores = file.begin()
         before = [scores[case.id] for case in job.cases if case.id in scores]
         waiting = [case for case in job.cases if case.id not in scores]
+        so_far = Progress(
+            job.task.name, job.system, file.path, len(before), len(job.cases), _mean(before), 0.0
+        )
+        if waiting and file.begun != file.code:
+            shutil.rmtree(prepared, ignore_errors=True)
+            yield replace(so_far, note=_mixed(file))
         if waiting:
             prepared.mkdir(parents=True, exist_ok=True)
             doing(f"beginning {job.task.name} {job.system}")
             system = build(job.system, job.task, processor, settings, prepared, embedder, doing)
             yield from _cases(job, file, system, waiting, before)
         else:
-            yield Progress(job.task.name, job.system, file.path, len(before), len(before), _mean(before), 0.0)
+            yield so_far
         shutil.rmtree(prepared, ignore_errors=True)
 
 
@@ -246,6 +253,10 @@ def _cases(
         yield Progress(
             job.task.name, job.system, file.path, done + number, len(job.cases), _mean(scores), ahead, error
         )
+
+
+def _mixed(file: RunFile) -> str:
+    return f"begun under {file.begun}, goes on under {file.code}: to have all its cases from one, remove {file.path}"
 
 
 def _mean(scores: Sequence[float]) -> float:
