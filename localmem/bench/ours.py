@@ -54,6 +54,13 @@ class Ours:
         self._shelf = Shelf(folder, system, embedder, doing)
         self.bed = Bed(processor, _static(processor, settings, system))
 
+    def prepare(self, case: Case) -> None:
+        if case.search:
+            self._shelf.prepare(_as_it_was(case.material), record)
+            return
+        self._shelf.prepare(case.material, self._talk)
+        self.bed.rest()
+
     def answer(self, case: Case) -> Outcome:
         if case.search:
             return Outcome(found=tuple(self._search(case)))

@@ -7,11 +7,13 @@ import gzip
 import json
 import os
 import platform
+import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,22 @@ PROGRAM = (":/localmem", ":/grammars", ":/models.toml", ":/benchmarks/*.py")
 """What of a checkout makes a commit's code: notes, tests and published results do not."""
 
 
+PREPARED = "prepared"
+"""The folder, among those of the tasks, for what is prepared."""
+
+
 class RunFile:
     """The file of one task, system, model, window, seed and stamp, in the folder `runs`.
 
-    `code` is the version of the code that runs now, `begun` the one under which the file was begun.
+    `code` is the version of the code that runs now, `begun` the one under which the file was begun; `prepared`
+    is the folder of what its cases need until they are done.
     """
 
     def __init__(self, runs: Path, header: Mapping[str, Any]) -> None:
         named = "{system}--{model}--w{window}--s{seed}--{stamp}".format(**header)
         self.path = runs / header["task"] / f"{named}.jsonl"
         self.traces = self.path.with_suffix(".traces.jsonl.gz")
+        self.prepared = runs / PREPARED / named
         self._header = header
         self.code = self.begun = _code(header)
 
@@ -41,13 +49,7 @@ class RunFile:
     def owned(self) -> Iterator[None]:
         """Keep other processes from running the same cases meanwhile. Raises HomeInUse when one does."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HomeInUse(
-                    f"{self.path} is being written by another run: wait for it, or give another --runs"
-                ) from None
+        with _owned(self.path):
             yield
 
     def begin(self) -> dict[str, float]:
@@ -86,6 +88,30 @@ class RunFile:
             "error": error,
         }
         _append(self.path, _line(about | asdict(outcome)))
+
+
+def tidy(runs: Path) -> None:
+    """Remove what was prepared for runs that no process is at: of stopped ones, which prepare it once more."""
+    for folder in (runs / PREPARED).glob("*"):
+        with ExitStack() as owned, suppress(HomeInUse):
+            for file in runs.glob(f"*/{escape(folder.name)}.jsonl"):
+                owned.enter_context(_owned(file))
+            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it may be in use, or was never made
+        (runs / PREPARED).rmdir()
+
+
+@contextmanager
+def _owned(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a run file meanwhile. Raises HomeInUse when one does."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HomeInUse(
+                f"{path} is being written by another run: wait for it, or give another --runs"
+            ) from None
+        yield
 
 
 def _code(header: Mapping[str, Any]) -> str:

@@ -28,6 +28,9 @@ class System(Protocol):
 
     bed: Bed
 
+    def prepare(self, case: Case) -> None:
+        """Make ready what a case shares with others, its material and the cache, which is no part of its cost."""
+
     def answer(self, case: Case) -> Outcome:
         """Return what comes out for a case; every case begins with the same cache."""
 
@@ -60,6 +63,15 @@ class Plain:
         self.bed = Bed(processor, self._head[:1])
         self._shelf = Shelf(folder, "", embedder, doing)
         self._summaries: dict[str, str | None] = {}
+
+    def prepare(self, case: Case) -> None:
+        if case.search or (case.question and self._name == "retrieval"):
+            self._shelf.prepare(_as_passages(case.material), _silent)
+        if case.search or not case.question:
+            return
+        self.bed.rest()
+        if self._name == "summary":
+            self._summary(case.material)
 
     def answer(self, case: Case) -> Outcome:
         if case.search:

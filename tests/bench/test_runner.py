@@ -104,7 +104,62 @@ def test_every_case_is_told_as_it_is_done(tmp_path: Path, registry: Registry, lo
     assert told[3].left == 0
     assert [len(lines(told[at].file)) for at in (0, 4)] == [4, 4]
     assert all(each.closed for each in loaded)
-    assert not list((tmp_path / "runs/prepared").iterdir())
+    assert not (tmp_path / "runs/prepared").exists()
+
+
+def homes(tmp_path: Path) -> list[str]:
+    """Return whose materials lie prepared, one name a material."""
+    return sorted(path.parent.name.partition("--")[0] for path in (tmp_path / "runs/prepared").glob("*/*"))
+
+
+def test_a_material_goes_with_its_last_case(
+    tmp_path: Path, registry: Registry, loaded: list[Scripted]
+) -> None:
+    going = run(tmp_path, registry, only=("ours",))
+    assert [homes(tmp_path) for _ in going] == [["ours"], ["ours"] * 2, ["ours"], []]
+
+
+def test_what_a_stopped_run_prepared_is_there_until_another_ends(
+    tmp_path: Path, registry: Registry, loaded: list[Scripted]
+) -> None:
+    going = run(tmp_path, registry, only=("ours",))
+    next(going)
+    list(run(tmp_path, registry, only=("no-memory",)))
+    assert homes(tmp_path) == ["ours"]
+    going.close()  # type: ignore[attr-defined]
+    said: list[str] = []
+    going = run(tmp_path, registry, only=("ours",), doing=said.append)
+    (next(going), next(going))
+    assert said.count("holding conversations, message 1 of 1") == 1  # of the other material
+    going.close()  # type: ignore[attr-defined]
+    assert homes(tmp_path) == ["ours"]
+    list(run(tmp_path, registry, only=("no-memory",)))
+    assert not (tmp_path / "runs/prepared").exists()
+    assert [each.done for each in run(tmp_path, registry, only=("ours",))] == [4]
+
+
+@pytest.mark.parametrize("system", ["ours", "summary"])
+def test_seconds_are_those_of_the_answer_alone(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    class Timed(Echo):
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            return self.now
+
+        def generate(self, *arguments: Any) -> Any:
+            generation = super().generate(*arguments)
+            self.now += 1 if self.question().endswith(tuple("0123")) else 100
+            return generation
+
+    scripted = Timed(8192)
+    monkeypatch.setattr(runner, "load_processor", lambda *_: scripted)
+    monkeypatch.setattr(runner, "time", scripted)
+    first, *_, last = run(tmp_path, registry, only=(system,))
+    assert scripted.now >= 204
+    assert all(1 <= row["seconds"] <= 2 for row in lines(last.file))
+    assert first.left >= 300  # the time it takes all in all
 
 
 def test_a_stopped_run_goes_on_where_it_was(
