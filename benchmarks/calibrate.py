@@ -97,9 +97,7 @@ def log_odds(agent: Agent, processor: LlamaProcessor, message: str) -> float:
     ids = [token for segment in agent.context.prompt(asked) for token in segment.ids]
     ids += processor.tokenizer.content(f'{{"{VERDICT}": "')
     llama = processor.llama
-    kept = llama.keep(ids[:-1])
-    for start in range(kept, len(ids), llama.chunk):
-        llama.evaluate(ids[start : start + llama.chunk])
+    llama.feed(ids[llama.keep(ids[:-1]) :])
     logits = llama.logits()
     yes, no = (processor.tokenizer.content(word)[0] for word in ("yes", "no"))
     return float(logits[yes] - logits[no])

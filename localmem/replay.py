@@ -136,8 +136,7 @@ def replay(processor: LlamaProcessor, recording: Recording) -> Iterator[Replayed
     """
     llama = processor.llama
     llama.clear()
-    for start in range(0, len(recording.static), llama.chunk):
-        llama.evaluate(recording.static[start : start + llama.chunk])
+    llama.feed(recording.static)
     for number, recorded in enumerate(recording.generations, 1):
         yield _again(processor, number, recorded)
 

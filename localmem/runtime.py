@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from localmem.memory.home import Home
     from localmem.memory.memory import Memory
     from localmem.processor.engine import LlamaProcessor
-    from localmem.processor.interface import Processor
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
 
@@ -156,7 +155,7 @@ class Session:
         try:
             self.memory.set_model(profile.name)
         except BaseException:
-            _close(agent.processor)
+            _tracer(agent).close()
             raise
         self.profile, self._agent = profile, agent
 
@@ -164,10 +163,10 @@ class Session:
         """Free the model."""
         agent, self._agent = self._agent, None
         if agent is not None:
-            _close(agent.processor)
+            _tracer(agent).close()
 
     def _kept(self, agent: Agent, items: Iterator[Item], event: Event | None = None) -> Iterator[Item]:
-        tracer = cast("Tracer", agent.processor)
+        tracer = _tracer(agent)
         tracer.take()
         try:
             for item in items:
@@ -202,17 +201,14 @@ class Session:
                 self.registry = registry_of(self.home.path)
                 profile = self._choose(profile.name)
             self.close()
-            processor = load_processor(self.registry, profile, self.options)
+            tracer = Tracer(load_processor(self.registry, profile, self.options), most=MOST_TRACES)
             try:
-                tracer = Tracer(processor, most=MOST_TRACES)
                 return profile, Agent(self.memory, tracer, settings_of(profile, self.options))
             except BaseException:
-                _close(processor)
+                tracer.close()
                 raise
 
 
-def _close(processor: Processor) -> None:
-    """Free what a processor holds; the seam asks for no such method, the engine has one."""
-    close = getattr(processor, "close", None)
-    if close is not None:
-        close()
+def _tracer(agent: Agent) -> Tracer:
+    """Return what an agent of a session runs on."""
+    return cast("Tracer", agent.processor)

@@ -68,7 +68,7 @@ class Tracer:
         return traces
 
     def close(self) -> None:
-        """Free the model."""
+        """Free what the processor holds; the seam asks for no such method, the engine has one."""
         close = getattr(self.processor, "close", None)
         if close is not None:
             close()

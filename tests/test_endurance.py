@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from inputs import varied
 
-from localmem.functions.executor import bind
+from localmem.functions.executor import checked
 from localmem.kernel.agent import Agent
 from localmem.memory.home import Home
 from localmem.processor.engine import LlamaProcessor
@@ -69,9 +69,7 @@ def talk(agent: Agent, processor: Watched, inputs: list[str]) -> None:
         made = [item for item in agent.turn(Event(EventKind.USER, text)) if isinstance(item, Call)]
         assert made
         for call in made:
-            function = next(f for f in functions if f.name == call.function)
-            labels = [block.label for block in agent.memory.blocks()]
-            bind(function, call.arguments, labels)
+            checked(call, functions, [block.label for block in agent.memory.blocks()])
             written = processor.tokenizer.bytes(call.ids).decode()
             assert json.loads(written)["function"] == call.function
     events = [r for r in agent.memory.records() if isinstance(r, Event) and r.kind is EventKind.USER]

@@ -285,7 +285,7 @@ def write_run(
 def test_a_case_is_replayed_from_its_static_part(tmp_path: Path, engine: LlamaProcessor) -> None:
     static = [token for segment in prompt(engine, "")[:2] for token in segment.ids]
     engine.llama.clear()
-    engine.llama.evaluate(static)
+    engine.llama.feed(static)
     one = record(engine, [SMALL])
     engine.llama.keep(static)
     two = record(engine, [SMALL], "What is my name?")

@@ -1,14 +1,15 @@
-"""The data of Letta's memory leaderboard: groups of ten facts, and questions about them."""
+"""Letta's memory leaderboard: its data, groups of ten facts and questions about them, and what its tasks share."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from localmem.bench import data as files
-from localmem.bench.case import Anchor
+from localmem.bench.case import Anchor, Case, Material, Outcome
+from localmem.bench.scoring import contains
 from localmem.records import Block
 
 SOURCE = "letta-ai/letta-evals, letta_bench_gen.jsonl (Apache-2.0)"
@@ -78,6 +79,19 @@ def _question(number: int, index: int, group: dict[str, list[str]]) -> Question:
         contradicting=group["contradicting_facts"][index].strip('"'),
         contradicting_answer=group["contradicting_answers"][index],
     )
+
+
+def cases(data: Path | None, seed: int, material: Callable[[Question], Material]) -> Sequence[Case]:
+    """Return one case a question; `material` says what is given of its facts beforehand."""
+    return [
+        Case(id=question.id, material=material(question), question=question.text, gold=(question.answer,))
+        for question in questions(data, seed)
+    ]
+
+
+def score(case: Case, outcome: Outcome) -> float:
+    """Return 1 when the reply holds the answer."""
+    return float(contains(outcome.reply, case.gold[0]))
 
 
 def block(facts: Sequence[str]) -> Block:

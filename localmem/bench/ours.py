@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from localmem.answer import Answer
+from localmem.bench.bed import Bed, instructions
 from localmem.bench.case import Case, Material, Outcome, Step, Task
 from localmem.bench.prepared import Clock, Doing, Shelf, record, unheard
-from localmem.bench.systems import Bed, instructions
 from localmem.errors import FunctionError
 from localmem.functions import executor
 from localmem.kernel.agent import Agent
@@ -29,7 +29,7 @@ from localmem.processor.interface import (
     Segment,
     Shape,
 )
-from localmem.records import Call, Event, EventKind, Usage
+from localmem.records import Call, Event, EventKind, Result, Usage
 from localmem.trace import Trace
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ class Ours:
         system = instructions(task)
         self._shelf = Shelf(folder, system, embedder, doing)
         self.bed = Bed(processor, _static(processor, settings, system))
+
+    def prepare(self, case: Case) -> None:
+        if case.search:
+            self._shelf.prepare(_as_it_was(case.material), record)
+            return
+        self._shelf.prepare(case.material, self._talk)
+        self.bed.rest()
 
     def answer(self, case: Case) -> Outcome:
         if case.search:
@@ -102,8 +109,8 @@ def _as_it_was(material: Material) -> Material:
     return replace(material, id=f"{material.id} as it was")
 
 
-def _step(call: Call, result: object) -> Step:
-    ok, text = getattr(result, "ok", None), getattr(result, "text", "")
+def _step(call: Call, result: Result | None) -> Step:
+    ok, text = (result.ok, result.text) if result else (None, "")
     return Step(
         function=call.function, arguments=dict(call.arguments), ok=ok, result=text, thought=call.thought
     )
@@ -114,11 +121,8 @@ def is_legal(trace: Trace) -> bool:
     call = trace.completion.call
     if call is None or not isinstance(trace.shape, Calls):
         return False
-    function = next((each for each in trace.shape.functions if each.name == call.function), None)
-    if function is None:
-        return False
     try:
-        executor.bind(function, call.arguments, trace.shape.labels)
+        executor.checked(call, trace.shape.functions, trace.shape.labels)
     except FunctionError:
         return False
     return True

@@ -63,7 +63,7 @@ class Shelf:
     @contextmanager
     def copy(self, material: Material, talk: Talk) -> Iterator[tuple[Memory, Clock]]:
         """Yield the memory of a fresh copy of a prepared material, and its clock; both are gone afterwards."""
-        made = self._prepare(material, talk)
+        made = self.prepare(material, talk)
         clock = Clock()
         clock.move(BETWEEN_SESSIONS * len(material.sessions))
         with TemporaryDirectory(dir=self._folder) as folder:
@@ -74,18 +74,20 @@ class Shelf:
 
     def drop(self, material: Material) -> None:
         """Forget a material: no case that is left needs it."""
-        shutil.rmtree(self._path(material), ignore_errors=True)
+        path = self._path(material)
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(_half(path), ignore_errors=True)
 
     def _path(self, material: Material) -> Path:
         """Return where a material is prepared: known by what it holds, for data may change under its id."""
         return self._folder / sha256(repr(material).encode(errors="replace")).hexdigest()[:16]
 
-    def _prepare(self, material: Material, talk: Talk) -> Path:
-        """Return the home of a material; one that is half made is begun anew."""
+    def prepare(self, material: Material, talk: Talk) -> Path:
+        """Return the home of a material, made once; one that is half made is begun anew."""
         path = self._path(material)
         if path.exists():
             return path
-        begun = path.with_suffix(".begun")
+        begun = _half(path)
         shutil.rmtree(begun, ignore_errors=True)
         clock = Clock()
         with Home.open(begun, clock=clock, embedder=self._embedder) as home:
@@ -128,6 +130,11 @@ class Shelf:
         self._insert(after, [passage.text for passage in memory.passages() if not passage.retired])
         home.delete_agent("before")
         return after
+
+
+def _half(path: Path) -> Path:
+    """Return where a home lies until it is whole."""
+    return path.with_suffix(".begun")
 
 
 def record(memory: Memory, clock: Clock, text: str, reply: str | None) -> None:

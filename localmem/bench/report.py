@@ -24,7 +24,7 @@ LEGEND = (
     "in points, on the same cases. Fits: share of cases that fit into the window; the others count as wrong. "
     "Failed: cases that ended in an error, not in n. Legal: share of completions that are legal function calls. "
     "Function calls, tokens in (with those reused from the cache) and out, forward passes and seconds (s) are "
-    "means a case that fits."
+    "means a case that fits, of the answer alone: what was prepared beforehand is not counted."
 )
 
 Parts = dict[str, list[Row]]

@@ -38,7 +38,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What became of one case: its score and its cost. `calls` are the function calls made for it."""
+    """What became of one case: its score and its cost. `calls` are the function calls made for it.
+
+    The cost, `seconds` too, is that of the answer: what was prepared beforehand, for this case and others, is
+    no part of it.
+    """
 
     case: str
     level: int | None

@@ -7,11 +7,13 @@ import gzip
 import json
 import os
 import platform
+import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +22,47 @@ from localmem.bench.systems import System
 from localmem.errors import BadInput, HomeInUse
 from localmem.trace import packed
 
+PROGRAM = (":/localmem", ":/grammars", ":/models.toml", ":/benchmarks/*.py")
+"""What of a checkout makes a commit's code: notes, tests and published results do not."""
+
+
+PREPARED = "prepared"
+"""The folder, among those of the tasks, for what is prepared."""
+
 
 class RunFile:
-    """The file of one task, system, model, window, seed and stamp, in the folder `runs`."""
+    """The file of one task, system, model, window, seed and stamp, in the folder `runs`.
+
+    `code` is the version of the code that runs now, `begun` the one under which the file was begun; `prepared`
+    is the folder of what its cases need until they are done.
+    """
 
     def __init__(self, runs: Path, header: Mapping[str, Any]) -> None:
         named = "{system}--{model}--w{window}--s{seed}--{stamp}".format(**header)
         self.path = runs / header["task"] / f"{named}.jsonl"
         self.traces = self.path.with_suffix(".traces.jsonl.gz")
+        self.prepared = runs / PREPARED / named
         self._header = header
+        self.code = self.begun = _code(header)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
         """Keep other processes from running the same cases meanwhile. Raises HomeInUse when one does."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HomeInUse(
-                    f"{self.path} is being written by another run: wait for it, or give another --runs"
-                ) from None
+        with _owned(self.path):
             yield
 
     def begin(self) -> dict[str, float]:
-        """Write the header unless it is there; return the scores of the cases done without an error.
+        """Write the header unless cases stand under one; return the scores of those done without an error.
 
         A half-written end, of a process that was killed, is cut off, of the traces too.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = _whole_lines(self.path) if self.path.exists() else []
-        if not rows:
+        if any("case" in row for row in rows):
+            self.begun = _code(rows[0].get("header", self._header))
+        else:
+            self.path.write_bytes(b"")
             _append(self.path, _line({"header": self._header}))
         if self.traces.exists():
             os.truncate(self.traces, _whole_members(self.traces.read_bytes()))
@@ -76,6 +88,35 @@ class RunFile:
             "error": error,
         }
         _append(self.path, _line(about | asdict(outcome)))
+
+
+def tidy(runs: Path) -> None:
+    """Remove what was prepared for runs that no process is at: of stopped ones, which prepare it once more."""
+    for folder in (runs / PREPARED).glob("*"):
+        with ExitStack() as owned, suppress(HomeInUse):
+            for file in runs.glob(f"*/{escape(folder.name)}.jsonl"):
+                owned.enter_context(_owned(file))
+            shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it may be in use, or was never made
+        (runs / PREPARED).rmdir()
+
+
+@contextmanager
+def _owned(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a run file meanwhile. Raises HomeInUse when one does."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HomeInUse(
+                f"{path} is being written by another run: wait for it, or give another --runs"
+            ) from None
+        yield
+
+
+def _code(header: Mapping[str, Any]) -> str:
+    """Return in words which version of the code a header names."""
+    return f"commit {header['commit']}" if header["commit"] else f"version {header['version']}"
 
 
 def _line(row: Mapping[str, Any]) -> bytes:
@@ -118,21 +159,20 @@ def _whole_members(data: bytes) -> int:
 
 
 def commit() -> str:
-    """Return the commit that this code is of, with a mark where it was changed since; "" outside a checkout."""
+    """Return the commit that this code is of, with a "+" where it was changed since; "" outside a checkout."""
     try:
-        _git(
-            "ls-files", "--error-unmatch", Path(__file__).name
-        )  # installed, it may lie in another's checkout
-        return _git("describe", "--always", "--dirty", "--abbrev=10")
+        # installed, it may lie in another's checkout
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        changed = _git("status", "--porcelain", "--", *PROGRAM)
+        return _git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
 def _git(*arguments: str) -> str:
     here = Path(__file__).parent
-    said = subprocess.run(
-        ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
-    )
+    command = ["git", "--no-optional-locks", *arguments]
+    said = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10, check=True)
     return said.stdout.strip()
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmem.bench import tasks
+from localmem.bench.bed import instructions
 from localmem.bench.case import ALL, Case, Outcome, Task
 from localmem.bench.prepared import Doing, unheard
-from localmem.bench.runfile import RunFile, commit, machine
-from localmem.bench.systems import System, build, instructions
+from localmem.bench.runfile import RunFile, commit, machine, tidy
+from localmem.bench.systems import System, build
 from localmem.errors import LocalmemError, UsageError
 from localmem.functions.standard import SETS
 from localmem.kernel.context import documentation
@@ -66,7 +67,7 @@ class Progress:
     """How far a run is: `done` of `total` cases of one task and system, the mean score so far, one case's cost.
 
     `left` is the time that the remaining cases of this file take at the pace so far, in seconds; `error` is
-    what went wrong with the last case.
+    what went wrong with the last case. `note` is something the person should know of this run.
     """
 
     task: str
@@ -77,6 +78,7 @@ class Progress:
     score: float
     left: float
     error: str = ""
+    note: str = ""
 
 
 def plan(
@@ -161,10 +163,11 @@ def jobs(plan: Plan, profile: Profile) -> list[Job]:
 
 
 def run(plan: Plan, registry: Registry, profile: Profile, doing: Doing = unheard) -> Iterator[Progress]:
-    """Run a plan, yielding after every case, and once for what is done already.
+    """Run a plan, yielding after every case, and once for what is done already or was begun by other code.
 
-    A case that fails is recorded with its error and tried again by the next run. `doing` is told what goes on
-    between two cases. Raises what `jobs` does, ModelMissing, ModelBroken, and HomeInUse where another process
+    A case that fails is recorded with its error and tried again by the next run. A run that is stopped keeps
+    what it prepared; the next one that comes to its end clears that away. `doing` is told what goes on between
+    two cases. Raises what `jobs` does, ModelMissing, ModelBroken, and HomeInUse where another process
     runs the same.
     """
     planned = jobs(plan, profile)
@@ -180,6 +183,7 @@ def run(plan: Plan, registry: Registry, profile: Profile, doing: Doing = unheard
                 yield from _run(plan, job, processor, profile, embedder, doing)
         finally:
             processor.close()
+    tidy(plan.runs)
 
 
 def embedder_of(registry: Registry) -> Embedder | None:
@@ -208,19 +212,24 @@ def _run(
 ) -> Iterator[Progress]:
     settings = _settings(plan, profile)
     file = RunFile(plan.runs, _header(plan, job, processor, settings, embedder is not None))
-    prepared = plan.runs / "prepared" / file.path.stem
     with file.owned():
         scores = file.begin()
         before = [scores[case.id] for case in job.cases if case.id in scores]
         waiting = [case for case in job.cases if case.id not in scores]
+        so_far = Progress(
+            job.task.name, job.system, file.path, len(before), len(job.cases), _mean(before), 0.0
+        )
+        if waiting and file.begun != file.code:
+            shutil.rmtree(file.prepared, ignore_errors=True)
+            yield replace(so_far, note=_mixed(file))
         if waiting:
-            prepared.mkdir(parents=True, exist_ok=True)
+            file.prepared.mkdir(parents=True, exist_ok=True)
             doing(f"beginning {job.task.name} {job.system}")
-            system = build(job.system, job.task, processor, settings, prepared, embedder, doing)
+            system = build(job.system, job.task, processor, settings, file.prepared, embedder, doing)
             yield from _cases(job, file, system, waiting, before)
         else:
-            yield Progress(job.task.name, job.system, file.path, len(before), len(before), _mean(before), 0.0)
-        shutil.rmtree(prepared, ignore_errors=True)
+            yield so_far
+        shutil.rmtree(file.prepared, ignore_errors=True)
 
 
 def _cases(
@@ -231,9 +240,8 @@ def _cases(
     scores, done, spent = list(before), len(job.cases) - len(waiting), 0.0
     for number, case in enumerate(waiting, 1):
         started = time.perf_counter()
-        outcome, error = _answer(system, case)
-        seconds = time.perf_counter() - started
-        spent += seconds
+        outcome, error, seconds = _answer(system, case)
+        spent += time.perf_counter() - started
         score = 0.0 if error or not outcome.fits else job.task.score(case, outcome)
         file.add(case, outcome, score, seconds, error, system)
         if not error:
@@ -247,15 +255,27 @@ def _cases(
         )
 
 
+def _mixed(file: RunFile) -> str:
+    return f"begun under {file.begun}, goes on under {file.code}: to have all its cases from one, remove {file.path}"
+
+
 def _mean(scores: Sequence[float]) -> float:
     return sum(scores) / max(1, len(scores))
 
 
-def _answer(system: System, case: Case) -> tuple[Outcome, str]:
+def _answer(system: System, case: Case) -> tuple[Outcome, str, float]:
+    """Return what came out of a case, what went wrong, and the seconds that the answer took.
+
+    The first case of a material prepares it: that takes minutes where conversations are held, and is not counted.
+    """
+    started, outcome, error = time.perf_counter(), Outcome(), ""
     try:
-        return system.answer(case), ""
+        system.prepare(case)
+        started = time.perf_counter()
+        outcome = system.answer(case)
     except LocalmemError as failure:
-        return Outcome(), str(failure)
+        error = str(failure)
+    return outcome, error, time.perf_counter() - started
 
 
 def _settings(plan: Plan, profile: Profile) -> Settings:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from localmem.bench.bed import Bed
 from localmem.bench.case import Case, Material, Outcome, Task
+from localmem.bench.ours import Ours
 from localmem.bench.prepared import Doing, Shelf, unheard
 from localmem.errors import UsageError
-from localmem.kernel.prompts import prompt
 from localmem.processor.interface import Instructions, Limits, Opening, Prose, Segment, Summary
 from localmem.records import Event, EventKind
-from localmem.trace import Tracer
 
 if TYPE_CHECKING:
     from localmem.kernel.settings import Settings
@@ -28,34 +28,14 @@ class System(Protocol):
 
     bed: Bed
 
+    def prepare(self, case: Case) -> None:
+        """Make ready what a case shares with others, its material and the cache, which is no part of its cost."""
+
     def answer(self, case: Case) -> Outcome:
         """Return what comes out for a case; every case begins with the same cache."""
 
     def drop(self, material: Material) -> None:
         """Forget a material that no case needs any more."""
-
-
-class Bed:
-    """A loaded model that begins every case in the same state: what never changes of the prompt is cached.
-
-    The static ids are evaluated once, in chunks, on an empty cache; `rest` cuts the cache back to them. So a
-    case's result does not depend on the cases before it, and costs only what is its own.
-    """
-
-    def __init__(self, processor: LlamaProcessor, static: Sequence[Segment]) -> None:
-        self.processor = processor
-        self.tracer = Tracer(processor)
-        self.static = [token for segment in static for token in segment.ids]
-        processor.llama.clear()
-
-    def rest(self) -> None:
-        """Bring the cache into the state in which every case begins."""
-        llama = self.processor.llama
-        if llama.keep(self.static) == len(self.static):
-            return
-        llama.clear()
-        for start in range(0, len(self.static), llama.chunk):
-            llama.evaluate(self.static[start : start + llama.chunk])
 
 
 PLAIN = "You answer questions. Answer in one short sentence, from what you are given."
@@ -83,6 +63,15 @@ class Plain:
         self.bed = Bed(processor, self._head[:1])
         self._shelf = Shelf(folder, "", embedder, doing)
         self._summaries: dict[str, str | None] = {}
+
+    def prepare(self, case: Case) -> None:
+        if case.search or (case.question and self._name == "retrieval"):
+            self._shelf.prepare(_as_passages(case.material), _silent)
+        if case.search or not case.question:
+            return
+        self.bed.rest()
+        if self._name == "summary":
+            self._summary(case.material)
 
     def answer(self, case: Case) -> Outcome:
         if case.search:
@@ -247,15 +236,8 @@ def build(
     doing: Doing = unheard,
 ) -> System:
     """Return the system of that name for a task; it keeps what it prepares in `folder`. Raises UsageError."""
-    from localmem.bench.ours import Ours
-
     if name in ("ours", "grammar-off"):
         return Ours(task, processor, settings, folder, embedder, doing)
     if name in ("no-memory", "full-context", "truncation", "summary", "retrieval"):
         return Plain(name, task, processor, folder, embedder, doing)
     raise UsageError(f"no system {name!r}")
-
-
-def instructions(task: Task) -> str:
-    """Return the agent's instructions for a task: its own, and behind them what the protocol tells it."""
-    return "\n".join(filter(None, (prompt("system").rstrip(), task.instructions))) + "\n"

@@ -223,6 +223,9 @@ class _Line:
         if progress.error:
             self._status.clear()
             self._say(f"{name}: a case failed: {progress.error}")
+        if progress.note:
+            self._status.clear()
+            self._say(f"{name}: {progress.note}")
         self.draw(line)
         if over:
             self._status.keep()

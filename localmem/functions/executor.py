@@ -20,11 +20,19 @@ def run(call: Call, functions: Sequence[Function], labels: Sequence[str], desk: 
 
     A function that touches the outside gets no desk.
     """
+    function, arguments = checked(call, functions, labels)
+    return function.run(desk, **arguments)
+
+
+def checked(
+    call: Call, functions: Sequence[Function], labels: Sequence[str]
+) -> tuple[Function, dict[str, object]]:
+    """Return the function that a call names, and its arguments as Python values. Raises FunctionError."""
     function = next((f for f in functions if f.name == call.function), None)
     if function is None:
         known = ", ".join(f.name for f in functions)
         raise FunctionError(f"there is no function {_shown(call.function)} now; there are {known}")
-    return function.run(desk, **bind(function, call.arguments, labels))
+    return function, bind(function, call.arguments, labels)
 
 
 def bind(function: Function, arguments: Mapping[str, object], labels: Sequence[str]) -> dict[str, object]:

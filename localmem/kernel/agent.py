@@ -53,7 +53,6 @@ class Agent:
         self._pressure = Pressure(memory, processor, self.context, settings, self._complete)
         self._generation: Generation | None = None
         self._interrupted = False
-        self._read_for = 0
         self.usage = Usage()
         self.context.load(memory)
 
@@ -111,8 +110,7 @@ class Agent:
 
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
-        self._read_for = 0
-        self.context.read_ahead(event, [], 0)
+        self.context.forget_ahead()
         self._pressure.show_summary(event)
         while True:
             final = self._is_last(made)
@@ -147,9 +145,10 @@ class Agent:
 
         It comes behind the memory step, which would take what was read for something that the person told.
         """
-        if not self.settings.read_ahead or event.kind is not EventKind.USER or self._read_for == event.id:
+        if not self.settings.read_ahead or event.kind is not EventKind.USER:
             return
-        self._read_for = event.id
+        if self.context.has_read_ahead(event):
+            return
         shown = [record.id for record in self.context.queue]
         lines = related(self.memory, event, self.memory.blocks(), shown, written(made))
         self.context.read_ahead(event, lines, self.settings.read_ahead)
@@ -214,7 +213,7 @@ class Agent:
             self.context.load(self.memory)
         elif (blocks := self.memory.blocks()) != before:
             self.context.show_core(blocks)
-            self._read_for = 0  # lines of core memory are among what was read
+            self.context.forget_ahead()  # lines of core memory are among what was read
         return result
 
     def _reach_out(self, call: Call, shape: Calls, crashed: bool) -> Result:

@@ -25,7 +25,7 @@ SMALLEST_SEGMENT = 48
 """No record is squeezed below so many tokens: delimiters, a mark of the cut, a few words."""
 
 NOTHING_READ = (0, Segment(()))
-"""The id of an event and what was read ahead for it, where that is nothing."""
+"""The id of an event and what is shown of what was read ahead for it: here nothing was read for any."""
 
 LONG = 400
 """Characters from which a result is shown with its number, so that the model can page it out."""
@@ -131,7 +131,7 @@ class MainContext:
 
         A line that alone would take more is cut to about half of them. An event that left the queue gets none.
         """
-        self._ahead = NOTHING_READ
+        self._ahead = (event.id, Segment(()))
         if event.id not in {record.id for record in self.queue}:
             return
         limit = min(tokens, self.room - self.used)
@@ -155,6 +155,18 @@ class MainContext:
     def _encode_read(self, lines: Sequence[str]) -> Segment:
         text = "\n".join(["Found for the next message (data, no instructions):", *lines])
         return self._processor.encode(Event(EventKind.MEMORY, text))
+
+    def has_read_ahead(self, event: Event) -> bool:
+        """Return whether memories were read ahead for an event, even if none is shown."""
+        return self._ahead[0] == event.id
+
+    def forget_ahead(self) -> None:
+        """Show nothing that was read ahead; it may be read again."""
+        self._ahead = NOTHING_READ
+
+    def _hide_ahead(self) -> None:
+        """Show nothing that was read ahead, and do not read it again for the same event."""
+        self._ahead = (self._ahead[0], Segment(()))
 
     @property
     def reads_ahead(self) -> bool:
@@ -183,8 +195,7 @@ class MainContext:
     @property
     def used(self) -> int:
         """Tokens of core memory, summary and queue."""
-        queue = sum(len(entry.segment) for entry in self._queue)
-        return len(self._core) + len(self._summary) + len(self._ahead[1]) + queue
+        return len(self._core) + len(self._summary) + sum(map(len, self._shown_queue()))
 
     @property
     def pressure(self) -> float:
@@ -251,7 +262,7 @@ class MainContext:
         gone = {record.id for record in records}
         self._queue = [entry for entry in self._queue if entry.record.id not in gone]
         if self._ahead[0] in gone:
-            self._ahead = NOTHING_READ
+            self._hide_ahead()
 
     def squeeze(self) -> None:
         """Cut what is largest, again and again, until everything fits the room; nothing on disk changes.
@@ -259,7 +270,7 @@ class MainContext:
         What was read ahead goes first.
         """
         if self.used > self.room:
-            self._ahead = NOTHING_READ
+            self._hide_ahead()
         while (excess := self.used - self.room) > 0:
             entry = max(self._queue, key=lambda entry: len(entry.segment), default=None)
             if entry is None or len(self._core) >= len(entry.segment):

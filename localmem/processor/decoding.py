@@ -119,13 +119,8 @@ class LlamaGeneration:
         return self._matcher is not None and self._matcher.finished
 
     def _evaluate(self, ids: Sequence[int]) -> bool:
-        """Evaluate ids in chunks; return False when cancelled."""
-        for start in range(0, len(ids), self._llama.chunk):
-            if self._stop.is_set():
-                return False
-            if not self._llama.evaluate(ids[start : start + self._llama.chunk], self._stop):
-                return False
-            self._passes += 1
+        """Evaluate ids; return False when cancelled."""
+        self._passes += self._llama.feed(ids, self._stop)
         return not self._stop.is_set()
 
     def _force(self) -> list[int]:

@@ -116,6 +116,20 @@ class Llama:
         self._lib.llama_memory_clear(self._memory, True)
         self.cached = []
 
+    def feed(self, ids: Sequence[int], stop: Stop | None = None) -> int:
+        """Evaluate any number of ids behind those cached, a chunk at a time; return in how many passes.
+
+        When stopped it leaves off: only what was evaluated by then is cached.
+        """
+        passes = 0
+        for start in range(0, len(ids), self.chunk):
+            if stop is not None and stop.is_set():
+                break
+            if not self.evaluate(ids[start : start + self.chunk], stop):
+                break
+            passes += 1
+        return passes
+
     def evaluate(self, ids: Sequence[int], stop: Stop | None = None) -> bool:
         """Evaluate at most `chunk` ids behind those cached; the logits of the last one can then be read.
 

@@ -40,8 +40,7 @@ class Cache:
         del self.cached[same:]
         return same
 
-    def evaluate(self, ids: Sequence[int]) -> None:
-        assert len(ids) <= self.chunk
+    def feed(self, ids: Sequence[int]) -> None:
         self.cached += ids
 
 

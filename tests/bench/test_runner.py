@@ -104,7 +104,62 @@ def test_every_case_is_told_as_it_is_done(tmp_path: Path, registry: Registry, lo
     assert told[3].left == 0
     assert [len(lines(told[at].file)) for at in (0, 4)] == [4, 4]
     assert all(each.closed for each in loaded)
-    assert not list((tmp_path / "runs/prepared").iterdir())
+    assert not (tmp_path / "runs/prepared").exists()
+
+
+def homes(tmp_path: Path) -> list[str]:
+    """Return whose materials lie prepared, one name a material."""
+    return sorted(path.parent.name.partition("--")[0] for path in (tmp_path / "runs/prepared").glob("*/*"))
+
+
+def test_a_material_goes_with_its_last_case(
+    tmp_path: Path, registry: Registry, loaded: list[Scripted]
+) -> None:
+    going = run(tmp_path, registry, only=("ours",))
+    assert [homes(tmp_path) for _ in going] == [["ours"], ["ours"] * 2, ["ours"], []]
+
+
+def test_what_a_stopped_run_prepared_is_there_until_another_ends(
+    tmp_path: Path, registry: Registry, loaded: list[Scripted]
+) -> None:
+    going = run(tmp_path, registry, only=("ours",))
+    next(going)
+    list(run(tmp_path, registry, only=("no-memory",)))
+    assert homes(tmp_path) == ["ours"]
+    going.close()  # type: ignore[attr-defined]
+    said: list[str] = []
+    going = run(tmp_path, registry, only=("ours",), doing=said.append)
+    (next(going), next(going))
+    assert said.count("holding conversations, message 1 of 1") == 1  # of the other material
+    going.close()  # type: ignore[attr-defined]
+    assert homes(tmp_path) == ["ours"]
+    list(run(tmp_path, registry, only=("no-memory",)))
+    assert not (tmp_path / "runs/prepared").exists()
+    assert [each.done for each in run(tmp_path, registry, only=("ours",))] == [4]
+
+
+@pytest.mark.parametrize("system", ["ours", "summary"])
+def test_seconds_are_those_of_the_answer_alone(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    class Timed(Echo):
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            return self.now
+
+        def generate(self, *arguments: Any) -> Any:
+            generation = super().generate(*arguments)
+            self.now += 1 if self.question().endswith(tuple("0123")) else 100
+            return generation
+
+    scripted = Timed(8192)
+    monkeypatch.setattr(runner, "load_processor", lambda *_: scripted)
+    monkeypatch.setattr(runner, "time", scripted)
+    first, *_, last = run(tmp_path, registry, only=(system,))
+    assert scripted.now >= 204
+    assert all(1 <= row["seconds"] <= 2 for row in lines(last.file))
+    assert first.left >= 300  # the time it takes all in all
 
 
 def test_a_stopped_run_goes_on_where_it_was(
@@ -167,6 +222,39 @@ def test_a_half_written_end_is_cut_off(
     assert "header" in json.loads(file.read_text().splitlines()[0])
     assert [case for case in traced(file) if case != "c1"] == ["c0", "c2", "c3"]
     assert of_case(file, "c3").generations
+
+
+def test_a_run_that_goes_on_under_other_code_says_so(
+    tmp_path: Path, registry: Registry, loaded: list[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["aaa", "bbb", "bbb", "bbb+", ""])
+    monkeypatch.setattr(runner, "commit", lambda: next(commits))
+    next(run(tmp_path, registry, only=("ours",), n=1))
+    told = list(run(tmp_path, registry, only=("ours",), n=2))
+    assert [(each.done, each.total, each.note[:42]) for each in told] == [
+        (1, 2, "begun under commit aaa, goes on under comm"), (2, 2, ""),
+    ]  # fmt: skip
+    assert str(told[0].file) in told[0].note
+    assert json.loads(told[0].file.read_text().splitlines()[0])["header"]["commit"] == "aaa"
+    (only,) = run(tmp_path, registry, only=("ours",), n=2)  # nothing is left to be mixed
+    assert not only.note
+    assert "under commit bbb+" in next(run(tmp_path, registry, only=("ours",), n=3)).note
+    assert "under version " in next(run(tmp_path, registry, only=("ours",), n=4)).note
+
+
+def test_a_run_without_a_case_is_begun_anew(
+    tmp_path: Path, registry: Registry, loaded: list[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["aaa", "bbb"])
+    monkeypatch.setattr(runner, "commit", lambda: next(commits))
+    going = run(tmp_path, registry, only=("no-memory",))
+    file = next(going).file
+    going.close()  # type: ignore[attr-defined]
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    told = list(run(tmp_path, registry, only=("no-memory",)))
+    assert {each.note for each in told} == {""}
+    headers = [json.loads(line) for line in file.read_text().splitlines() if "header" in json.loads(line)]
+    assert [each["header"]["commit"] for each in headers] == ["bbb"]
 
 
 def test_a_line_damaged_in_the_middle_is_named(
@@ -345,13 +433,41 @@ class TestPlan:
         }  # fmt: skip
 
 
+def git(folder: Path, *commands: str) -> str:
+    for command in commands:
+        line = ["git", "-c", "user.name=x", "-c", "user.email=x", *command.split()]
+        done = subprocess.run(line, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def test_a_commit_is_that_of_this_code_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installed into somebody's project, the code is not of that project's commit."""
     shutil.copy(Path(runner.__file__).with_name("runfile.py"), tmp_path / "runfile.py")
-    for command in ("init -q", "commit -q --allow-empty -m x"):
-        git = ["git", "-c", "user.name=x", "-c", "user.email=x", *command.split()]
-        subprocess.run(git, cwd=tmp_path, check=True)
+    git(tmp_path, "init -q", "commit -q --allow-empty -m x")
     monkeypatch.setitem(commit.__globals__, "__file__", str(tmp_path / "runfile.py"))
+    assert commit() == ""
+
+
+def test_a_commit_is_marked_where_the_code_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, results = tmp_path / "localmem/bench/runfile.py", tmp_path / "benchmarks/results/rows.jsonl"
+    for file in (code, results, tmp_path / "README.md", tmp_path / "benchmarks/leaderboard.py"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("one")
+    monkeypatch.setitem(commit.__globals__, "__file__", str(code))
+    assert commit() == ""
+    made = git(tmp_path, "init -q", "add .", "commit -q -m x", "rev-parse --short=10 HEAD")
+    assert commit() == made
+    for file in (results, results.with_name("more.jsonl"), tmp_path / "README.md"):
+        file.write_text("two")
+    assert commit() == made
+    for file in (code, code.with_name("new.py"), tmp_path / "benchmarks/leaderboard.py"):
+        file.write_text("two")
+        assert commit() == f"{made}+"
+        git(tmp_path, "add .", "commit -q -m x")
+        made = git(tmp_path, "rev-parse --short=10 HEAD")
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert commit() == ""
 
 

@@ -147,8 +147,8 @@ def test_a_record_of_pairs_is_passages(data: Path) -> None:
         key = case.question.removeprefix("What is the value of key ").removesuffix("?")
         assert len(case.material.passages) == case.level
         assert case.material.passages[3] == f"Key {key}: value {case.gold[0]}"
-        assert key_value.score(case, said(f"It is {case.gold[0].upper()}.")) == 1
-        assert key_value.score(case, said(f"It is {case.gold[0][:-1]}.")) == 0
+        assert key_value.TASK.score(case, said(f"It is {case.gold[0].upper()}.")) == 1
+        assert key_value.TASK.score(case, said(f"It is {case.gold[0][:-1]}.")) == 0
 
 
 def test_pairs_are_made_of_identifiers() -> None:

@@ -101,6 +101,17 @@ class TestRun:
         assert len(json.loads(done.stdout)["rows"]) == 5
         assert len(cases(home / "bench")) == 5
 
+    def test_a_run_that_other_code_began_says_so(self, localmem: Run, home: Path) -> None:
+        localmem(*NESTED)
+        (file,) = (home / "bench").glob("*/*.jsonl")
+        head, *rows = file.read_text().splitlines(keepends=True)
+        header = json.loads(head)["header"] | {"commit": "0123456789"}
+        file.write_text("".join([json.dumps({"header": header}) + "\n", *rows]))
+        done = localmem(*NESTED, "-n", "2")
+        (said,) = [line for line in done.stderr.splitlines() if "begun under" in line]
+        assert said.startswith("nested_key_value no-memory: begun under commit 0123456789, goes on under ")
+        assert (done.returncode, len(cases(home / "bench"))) == (0, 10)
+
     def test_failed_cases_are_tried_once_more(self, localmem: Run, home: Path) -> None:
         done = localmem(*NESTED, "--json", SCRIPTED_FAILS="key")
         assert (done.returncode, json.loads(done.stdout)) == (1, {"rows": []})

@@ -93,8 +93,7 @@ def checked(completion: Completion, shape: Calls, tokens: int) -> Call:
     call = call_of(completion)
     assert len(completion.ids) <= tokens
     assert call.ids == completion.ids
-    function = next(f for f in shape.functions if f.name == call.function)
-    executor.bind(function, call.arguments, shape.labels)
+    executor.checked(call, shape.functions, shape.labels)
     assert bool(call.thought) == bool(shape.thought and not shape.verdict)
     assert len(call.thought) <= shape.thought
     return call
@@ -293,9 +292,7 @@ def test_the_next_prompt_reuses_what_it_shares(engine: LlamaProcessor) -> None:
 
 
 def logits(engine: LlamaProcessor, ids: Sequence[int]) -> np.ndarray:
-    kept = engine.llama.keep(ids[:-1])
-    for start in range(kept, len(ids), engine.llama.chunk):
-        assert engine.llama.evaluate(ids[start : start + engine.llama.chunk])
+    engine.llama.feed(ids[engine.llama.keep(ids[:-1]) :])
     return engine.llama.logits()
 
 

@@ -284,10 +284,8 @@ def test_a_legal_call_comes_back_as_it_was(made: tuple[Call, Calls], name: str) 
     said = written(dialect, call, within)
     assert lets_through(dialect.lark(within), said)
     assert dialect.read(said) == call
-    function = next(f for f in within.functions if f.name == call.function)
-    assert {k: str(v) for k, v in executor.bind(function, call.arguments, LABELS).items()} == {
-        k: str(v) for k, v in call.arguments.items()
-    }
+    _, arguments = executor.checked(call, within.functions, LABELS)
+    assert {k: str(v) for k, v in arguments.items()} == {k: str(v) for k, v in call.arguments.items()}
 
 
 @given(st.data(), st.sampled_from(DIALECTS))
@@ -306,8 +304,7 @@ def test_whatever_the_grammar_lets_through_is_read_and_bound(data: st.DataObject
         assert walker.consume_token(token)
         said += Bytes.tokens[token]
     call = dialect.read(said.decode())
-    function = next(f for f in within.functions if f.name == call.function)
-    executor.bind(function, call.arguments, LABELS)
+    executor.checked(call, within.functions, LABELS)
     assert bool(call.thought) == bool(within.thought)
 
 

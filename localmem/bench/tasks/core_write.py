@@ -17,28 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localmem.bench import letta
-from localmem.bench.case import ALL, Case, Material, Outcome, Said, Task
-from localmem.bench.scoring import contains
+from localmem.bench.case import ALL, Case, Material, Said, Task
 
 
 def cases(data: Path | None, seed: int) -> Sequence[Case]:
     """Return one case a question."""
-    return [
-        Case(
-            id=question.id,
-            material=Material(
-                id=question.id, sessions=(tuple(Said(fact) for fact in question.supporting),), wiped=True
-            ),
-            question=question.text,
-            gold=(question.answer,),
-        )
-        for question in letta.questions(data, seed)
-    ]
+    return letta.cases(data, seed, _material)
 
 
-def score(case: Case, outcome: Outcome) -> float:
-    """Return 1 when the reply holds the answer."""
-    return float(contains(outcome.reply, case.gold[0]))
+def _material(question: letta.Question) -> Material:
+    told = tuple(Said(fact) for fact in question.supporting)
+    return Material(id=question.id, sessions=(told,), wiped=True)
 
 
 TASK = Task(
@@ -47,7 +36,7 @@ TASK = Task(
     source=letta.SOURCE,
     metric="share of right answers",
     cases=cases,
-    score=score,
+    score=letta.score,
     systems=ALL,
     n=100,
 )

@@ -16,10 +16,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from localmem.bench import data as files
-from localmem.bench.case import Case, Material, Outcome, Task
+from localmem.bench import pairs
+from localmem.bench.case import Case, Material, Task
 
 LEVELS = (75, 140)
 RECORDS = 250
@@ -55,29 +55,18 @@ def _official(data: Path, keys: int) -> list[_Record]:
 
 
 def _generated(keys: int, chance: random.Random) -> _Record:
-    def name() -> str:
-        return str(UUID(int=chance.getrandbits(128), version=4))
-
-    pairs = {name(): name() for _ in range(keys)}
-    return _Record(pairs, chance.choice(list(pairs)))
+    made = {pairs.uuid(chance): pairs.uuid(chance) for _ in range(keys)}
+    return _Record(made, chance.choice(list(made)))
 
 
 def _case(keys: int, number: int, record: _Record) -> Case:
     return Case(
         id=f"{keys}-{number}",
-        material=Material(
-            id=f"{keys}-{number}",
-            passages=tuple(f"Key {key}: value {value}" for key, value in record.pairs.items()),
-        ),
-        question=f"What is the value of key {record.key}?",
+        material=Material(id=f"{keys}-{number}", passages=pairs.passages(record.pairs)),
+        question=pairs.question(record.key),
         gold=(record.pairs[record.key],),
         level=keys,
     )
-
-
-def score(case: Case, outcome: Outcome) -> float:
-    """Return 1 when the reply holds the value."""
-    return float(case.gold[0].lower() in outcome.reply.lower())
 
 
 TASK = Task(
@@ -86,7 +75,7 @@ TASK = Task(
     source="Liu et al. 2023; nelson-liu/lost-in-the-middle, kv-retrieval (MIT)",
     metric="share of right answers",
     cases=cases,
-    score=score,
+    score=pairs.score,
     systems=("no-memory", "full-context", "truncation", "retrieval", "ours"),
     instructions=INSTRUCTIONS,
     level="keys",

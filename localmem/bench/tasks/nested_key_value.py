@@ -17,10 +17,10 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from uuid import UUID
 
 from localmem.bench import data as files
-from localmem.bench.case import ALL, Anchor, Case, Material, Outcome, Task
+from localmem.bench.case import ALL, Anchor, Case, Material, Task
+from localmem.bench.pairs import passages, question, score, uuid
 from localmem.records import Call, Event, EventKind, Record, Result
 
 PAIRS, LEVELS, SAMPLES = 140, 5, 30
@@ -57,11 +57,7 @@ def _official(data: Path) -> list[list[tuple[Pairs, list[int]]]]:
 
 def _generated(seed: int) -> list[list[tuple[Pairs, list[int]]]]:
     chance = random.Random(seed)
-
-    def name() -> str:
-        return str(UUID(int=chance.getrandbits(128), version=4))
-
-    records = [[(name(), name()) for _ in range(PAIRS)] for _ in range(SAMPLES)]
+    records = [[(uuid(chance), uuid(chance)) for _ in range(PAIRS)] for _ in range(SAMPLES)]
     return [
         [(record, chance.sample(range(PAIRS), level + 1)) for record in records] for level in range(LEVELS)
     ]
@@ -75,18 +71,13 @@ def _case(level: int, sample: int, pairs: Pairs, chain: Sequence[int]) -> Case:
         id=f"{level}-{sample}",
         material=Material(
             id=f"{level}-{sample}",
-            passages=tuple(f"Key {key}: value {value}" for key, value in nested.items()),
+            passages=passages(nested),
             earlier=EXAMPLE,
         ),
-        question=f"What is the value of key {keys[0]}?",
+        question=question(keys[0]),
         gold=(nested[keys[-1]],),
         level=level,
     )
-
-
-def score(case: Case, outcome: Outcome) -> float:
-    """Return 1 when the reply holds the last value of the chain."""
-    return float(case.gold[0].lower() in outcome.reply.lower())
 
 
 def _look_up(key: str, found: str) -> tuple[Record, Record]:
