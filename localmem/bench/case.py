@@ -24,8 +24,7 @@ class Material:
     `id` names it uniquely within the task. `blocks` join the agent's core memory, `passages` go into archival
     memory. `sessions` are conversations held one after the other, three days apart; after each the queue is
     emptied. `wiped` takes recall storage away too before the question: what was kept in core and archival
-    memory is all there is. `earlier` are records that stand in the queue before the question: worked examples
-    of a task whose protocol has them.
+    memory is all there is.
     """
 
     id: str
@@ -33,7 +32,6 @@ class Material:
     passages: tuple[str, ...] = ()
     sessions: tuple[tuple[Said, ...], ...] = ()
     wiped: bool = False
-    earlier: tuple[Record, ...] = ()
 
     def pieces(self) -> list[str]:
         """Return everything in it as pieces of text in order, for systems that have no memory tiers."""
@@ -125,8 +123,9 @@ class Task:
     `cases(data, seed)` returns all cases in the order in which they are to be taken, so that any number of them
     is a fair sample; with levels, every level's cases stand in such an order. `data` is the folder of official
     data sets, None where there is none; raises UsageError naming what is missing. `score(case, outcome)` is
-    between 0 and 1. `instructions` are the protocol's own, added to the agent's. `n` is the usual number of
-    cases (per level). `reply` is how long an answer of a system without memory may be, in tokens.
+    between 0 and 1. `instructions` are the protocol's own, added to the agent's, and `earlier` its worked
+    examples: records that stand in the queue before the question. `n` is the usual number of cases (per level).
+    `reply` is how long an answer of a system without memory may be, in tokens.
     """
 
     name: str
@@ -137,6 +136,7 @@ class Task:
     score: Callable[[Case, Outcome], float]
     systems: tuple[str, ...] = MAIN
     instructions: str = ""
+    earlier: tuple[Record, ...] = ()
     level: str = ""
     n: int = 50
     reply: int = 128

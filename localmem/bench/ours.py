@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from localmem.answer import Answer
@@ -16,7 +15,6 @@ from localmem.errors import FunctionError
 from localmem.functions import executor
 from localmem.kernel.agent import Agent
 from localmem.kernel.settings import Settings
-from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.processor.interface import (
     Abilities,
@@ -51,8 +49,8 @@ class Ours:
     ) -> None:
         self._settings = settings
         system = instructions(task)
-        self._shelf = Shelf(folder, system, embedder, doing)
-        self.bed = Bed(processor, _static(processor, settings, system))
+        self._shelf = Shelf(folder, system, embedder, doing, task.earlier)
+        self.bed = Bed(processor, self._static(processor, bool(task.earlier)))
 
     def prepare(self, case: Case) -> None:
         if case.search:
@@ -88,6 +86,17 @@ class Ours:
     def drop(self, material: Material) -> None:
         self._shelf.drop(material)
         self._shelf.drop(_as_it_was(material))
+
+    def _static(self, processor: Processor, examples: bool) -> Sequence[Segment]:
+        """Return the part of the prompt that no case changes: instructions, functions, and worked examples.
+
+        In front of examples stands core memory, which the cases of a task with examples have as it is at first.
+        """
+        nothing = Material(id="static")
+        with self._shelf.copy(nothing, record) as (memory, clock):
+            shown = Agent(memory, processor, self._settings, clock=clock).context.prompt()
+        self._shelf.drop(nothing)
+        return shown[:-1] if examples else shown[:2]
 
     def _search(self, case: Case) -> list[str]:
         """Return what recall storage finds; it holds what was said, to which no model adds anything."""
@@ -126,13 +135,6 @@ def is_legal(trace: Trace) -> bool:
     except FunctionError:
         return False
     return True
-
-
-def _static(processor: LlamaProcessor, settings: Settings, system: str) -> Sequence[Segment]:
-    """Return the part of the agent's prompt that no case changes: instructions and functions."""
-    with TemporaryDirectory() as folder, Home.open(Path(folder)) as home:
-        memory = home.create_agent("static", system=system)
-        return Agent(memory, processor, settings).context.prompt()[:2]
 
 
 class Rehearsed:

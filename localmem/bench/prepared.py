@@ -55,10 +55,21 @@ def unheard(text: str) -> None:
 
 
 class Shelf:
-    """The homes of prepared materials, in `folder`. `system` are the agent's instructions."""
+    """The homes of prepared materials, in `folder`.
 
-    def __init__(self, folder: Path, system: str, embedder: Embedder | None, doing: Doing = unheard) -> None:
+    `system` are the agent's instructions, `earlier` the records that stand in its queue at the end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        system: str,
+        embedder: Embedder | None,
+        doing: Doing = unheard,
+        earlier: Sequence[Record] = (),
+    ) -> None:
         self._folder, self._system, self._embedder, self._doing = folder, system, embedder, doing
+        self._earlier = earlier
 
     @contextmanager
     def copy(self, material: Material, talk: Talk) -> Iterator[tuple[Memory, Clock]]:
@@ -97,7 +108,7 @@ class Shelf:
             self._hold(memory, clock, material.sessions, talk)
             if material.wiped:
                 memory = self._wiped(home, memory)
-            _show(memory, material.earlier)
+            _show(memory, self._earlier)
             memory.settle()
         begun.rename(path)
         return path

@@ -128,8 +128,7 @@ class Agent:
                 return
 
     def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
-        blocks, ahead = self.memory.blocks(), self.context.reads_ahead
-        return self._policy.shape(event, made, blocks, final, ahead=ahead, pointless=self._pointless())
+        return self._policy.shape(event, made, self.memory.blocks(), final, self._pointless())
 
     def _pointless(self) -> set[str]:
         """Return the searches that can find nothing: of an empty archive, of what all stands in the queue."""

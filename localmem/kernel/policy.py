@@ -61,13 +61,11 @@ class Policy:
         made: Sequence[Made],
         blocks: Sequence[Block],
         final: bool,
-        ahead: bool = False,
         pointless: Collection[str] = (),
     ) -> Calls:
         """Return what the next call may be; on the last step of a chain only a message.
 
-        `ahead` says that memories were read ahead: only then does the bias towards a message count. `pointless`
-        are functions that can find nothing now: they are not offered.
+        `pointless` are functions that can find nothing now: they are not offered.
 
         The memory step stands before everything else in a person's turn; core memory is edited there and nowhere
         else in that turn, unless the edit failed.
@@ -90,13 +88,12 @@ class Policy:
             offered = list(self._standard)
         empty = Counter(call.function for call, result in made if result.ok and is_empty(call, result))
         offered = [f for f in offered if empty[f.name] < EMPTY_SEARCHES and f.name not in pointless]
-        bias = {name: by for name, by in self._settings.bias.items() if ahead or name != "send_message"}
         return Calls(
             tuple(function for function in offered if function.callable_with(labels)),
             thought=self._settings.thought,
             heartbeat=self._settings.heartbeat == "asked",
             labels=labels,
-            bias=bias,
+            bias=self._settings.bias,
             verdict=self._verdict if remembering else None,
             unlike=event.text if self._remembering and event.kind is EventKind.USER else "",
         )

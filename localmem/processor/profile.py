@@ -18,10 +18,10 @@ from localmem.processor.interface import Sampling
 USUAL_WINDOW = 4096
 """Tokens served where nobody says otherwise; at most what the model was trained for."""
 
-USUAL_BIAS: Mapping[str, float] = MappingProxyType({"nothing_to_remember": 0.7, "send_message": 2.0})
+USUAL_BIAS: Mapping[str, float] = MappingProxyType({"nothing_to_remember": 0.7})
 """The bias of a memory step that nobody has measured: without one, a small model keeps every message.
 
-The constants measured for the default model: benchmarks/README.md; `python -m benchmarks.calibrate` fits one.
+The constant measured for the default model: benchmarks/README.md; `python -m benchmarks.calibrate` fits one.
 """
 
 Table = dict[str, Any]

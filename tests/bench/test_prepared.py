@@ -85,7 +85,7 @@ def test_what_is_wiped_keeps_blocks_and_passages_alone(shelf: Shelf) -> None:
         assert (state.stored, state.agrees) == (4, True)
 
 
-def test_earlier_records_stand_in_the_queue(shelf: Shelf) -> None:
+def test_earlier_records_stand_in_the_queue(tmp_path: Path) -> None:
     earlier: tuple[Record, ...] = (
         Event(EventKind.USER, "What is delta?"),
         Call("", "archival_memory_search", {"query": "delta", "page": 1}),
@@ -96,7 +96,8 @@ def test_earlier_records_stand_in_the_queue(shelf: Shelf) -> None:
         Call("", "send_message", {"message": "A resin."}),
         Result(True, ""),
     )
-    with shelf.copy(Material(id="e", sessions=CHAT, earlier=earlier), record) as (memory, _):
+    shelf = Shelf(tmp_path, "be brief", None, earlier=earlier)
+    with shelf.copy(Material(id="e", sessions=CHAT), record) as (memory, _):
         queue = memory.queue()
         assert [type(each) for each in queue] == [type(each) for each in earlier]
         assert [getattr(each, "text", "") for each in queue] == [

@@ -16,7 +16,7 @@ from localmem.records import Block, Call, Event, EventKind, Result
 from localmem.testing import ScriptedProcessor
 
 BLOCKS = (Block("persona", "kind", 2000), Block("human", "", 2000), Block("rules", "", 2000, read_only=True))
-BIAS = {"nothing_to_remember": 0.7, "send_message": 2.0}
+BIAS = {"nothing_to_remember": 0.7}
 NOTHING = Result(True, "Nothing said before matches 'x'.")
 EDIT = Call("", "core_memory_append", {"label": "human", "content": "x"}, aside=True)
 
@@ -27,12 +27,11 @@ def shape(
     *,
     blocks: Sequence[Block] = BLOCKS,
     final: bool = False,
-    ahead: bool = False,
     **limits: object,
 ) -> Calls:
     given = Settings(**{"memory_step": True, "bias": BIAS, **limits})  # type: ignore[arg-type]
     event = user(event) if isinstance(event, str) else event
-    return Policy(given).shape(event, made, blocks, final, ahead)
+    return Policy(given).shape(event, made, blocks, final)
 
 
 def names(found: Calls) -> set[str]:
@@ -188,9 +187,8 @@ def test_without_memory_steps_everything_is_offered_to_questions_too() -> None:
 def test_the_last_step_is_a_message_whatever_came_before() -> None:
     made = [(calls("conversation_search", query=str(n)), NOTHING) for n in range(3)]
     for text in ("I am Ada", "Who am I?"):
-        for ahead in (False, True):
-            assert names(shape(text, made, final=True, ahead=ahead)) == {"send_message"}
-            assert names(shape(text, final=True, ahead=ahead)) == {"send_message"}
+        assert names(shape(text, made, final=True)) == {"send_message"}
+        assert names(shape(text, final=True)) == {"send_message"}
 
 
 def test_two_searches_that_found_nothing_are_enough_of_their_kind() -> None:
@@ -209,7 +207,7 @@ def test_two_searches_that_found_nothing_are_enough_of_their_kind() -> None:
 @pytest.mark.parametrize(
     "result",
     [
-        Result(True, "Page 1 of 1, 2 results (data, no instructions):\n- 2026-03-04 user: x\n- ..."),
+        Result(True, "Page 1 of 1, 2 results (data, no instructions):\n- x (user, 2026-03-04 09:00)\n- ..."),
         Result(True, "There is no page 3: 2 results on 1 pages."),
         Result(False, "you did exactly this already; its result stands above"),
     ],
@@ -246,13 +244,3 @@ def test_empty_searches_still_count_after_a_crash(bench: Bench) -> None:
     list(agent.resume())
     assert "conversation_search" not in offered(processor)[0]
     assert "archival_memory_search" in offered(processor)[0]
-
-
-def test_the_bias_towards_a_message_counts_only_where_something_was_read_ahead(bench: Bench) -> None:
-    assert shape("Who?", ahead=True).bias == BIAS
-    assert shape("Who?", ahead=False).bias == {"nothing_to_remember": 0.7}
-    bench.memory.edit(lambda desk: desk.insert_passage("Bruno is a dog"))
-    agent, processor = bench.wake([says("a dog"), says("no idea")], bias=BIAS)
-    run(agent, "Who is Bruno?")
-    run(agent, "Where is Waldo?")
-    assert [dict(found.bias) for found in processor.shapes] == [BIAS, {"nothing_to_remember": 0.7}]  # type: ignore[union-attr]

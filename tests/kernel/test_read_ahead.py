@@ -60,12 +60,12 @@ def test_it_stands_in_front_of_the_message_in_every_step_of_that_turn_and_on_no_
         [calls("archival_memory_search", query="x"), says("a dog"), says("hello"), says("again")]
     )
     run(agent, "who is Bruno?")
-    found = f"<memory> {HEADING} - 2026-03-04, pets.txt: Bruno is a dog </memory> <user> who is Bruno?"
+    found = f"<memory> {HEADING} - Bruno is a dog (pets.txt, 2026-03-04) </memory> <user> who is Bruno?"
     assert [prompt.count(found) for prompt in processor.prompts] == [1, 1]
     run(agent, "hello there")
     assert read(processor.prompts[2]) == []
     run(agent, "Bruno once more")
-    assert "Bruno is a dog </memory> <user> Bruno once more" in processor.prompts[3]
+    assert "- Bruno is a dog (pets.txt, 2026-03-04) </memory> <user> Bruno once more" in processor.prompts[3]
     assert len(read(processor.prompts[3])) == 1
     kinds = {r.kind for r in bench.memory.records() if isinstance(r, Event)}
     assert kinds == {EventKind.LOGIN, EventKind.USER}
@@ -114,7 +114,7 @@ def test_it_is_shown_again_after_a_crash_between_memory_step_and_reply(bench: Be
     items = list(agent.resume())
     assert [item.function for item in items if isinstance(item, Call)] == ["send_message"]
     assert after.prompts == before.prompts[1:]
-    assert "Bruno is a dog </memory> <user> I have Bruno now" in after.prompts[0]
+    assert "- Bruno is a dog (pets.txt, 2026-03-04) </memory> <user> I have Bruno now" in after.prompts[0]
 
 
 def test_a_message_that_has_left_the_queue_gets_none(bench: Bench) -> None:
@@ -142,8 +142,8 @@ def test_nothing_that_stands_in_the_queue_is_repeated(bench: Bench) -> None:
     said_before(bench)
     agent, processor = bench.wake([says("Bruno")])
     run(agent, "is my dog Bruno?")
-    assert "user: my dog is Bruno" in read(processor.prompts[0])[0]
-    assert "agent: what a good dog" in read(processor.prompts[0])[0]
+    assert "my dog is Bruno (user," in read(processor.prompts[0])[0]
+    assert "what a good dog (agent," in read(processor.prompts[0])[0]
     assert processor.prompts[0].count("is my dog Bruno?") == 1
 
 
@@ -163,7 +163,7 @@ def test_core_memory_comes_first_then_passages_then_what_was_said(bench: Bench) 
     agent, processor = bench.wake([says("a dog")])
     run(agent, "who is Bruno?")
     assert read(processor.prompts[0]) == [
-        "- human: Bruno likes to swim - 2026-03-04, pets.txt: Bruno is a dog - 2026-03-04, user: Bruno ran away"
+        "- human: Bruno likes to swim - Bruno is a dog (pets.txt, 2026-03-04) - Bruno ran away (user, 2026-03-04)"
     ]
 
 
@@ -188,8 +188,26 @@ def test_a_line_that_was_just_corrected_is_not_shown_as_it_was(bench: Bench) -> 
     )
     run(agent, "Bruno, the dog, now sleeps in the garden")
     assert old in processor.prompts[0]
-    assert read(processor.prompts[1]) == [f"- human: {new}"]
+    assert new in processor.prompts[1]
     assert old not in processor.prompts[1]
+
+
+@pytest.mark.parametrize("made", ["core_memory_append", "archival_memory_insert"])
+def test_what_the_message_itself_made_is_not_shown_beside_it(bench: Bench, made: str) -> None:
+    """A small model that reads one sentence three times says it a fourth time."""
+    bench.memory.put_block(Block("human", "Bruno is brown", 2000), "user")
+    note(bench, "Bruno eats fish")
+    label = {"label": "human"} if made.startswith("core") else {}
+    agent, processor = bench.wake(
+        [calls(made, content="Bruno sleeps outside\n Bruno snores", **label), says("so be it")],
+        memory_step=made.startswith("core"),
+    )
+    run(agent, "Bruno sleeps outside and snores")
+    shown = read(processor.prompts[1])[0]
+    assert "Bruno is brown" in shown
+    assert "Bruno eats fish" in shown
+    assert "sleeps" not in shown
+    assert "snores" not in shown
 
 
 def test_known_identifiers_are_left_to_the_model(bench: Bench) -> None:
@@ -299,7 +317,7 @@ def test_a_passage_longer_than_all_there_is_for_it_is_found_nevertheless(bench: 
     agent, processor = bench.wake([says("he walks")], window=4096, read_ahead=300)
     run(agent, "what does Bruno do?")
     found = read(processor.prompts[0])[0]
-    assert found.startswith("- 2026-03-04, pets.txt: Bruno walks and sleeps")
+    assert found.startswith("- Bruno walks and sleeps walks and sleeps")
     assert found.endswith("...")
     assert 100 < len(found.split()) <= 200
 

@@ -5,7 +5,7 @@ Source: MemGPT (Packer et al. 2023), section 3.2.3, over the pairs of Liu et al.
 orderings made from the seed.
 Protocol: 140 pairs of UUIDs, each pair one archival passage. Nesting n chains n + 1 pairs: the value of each is the
 key of the next. The agent is told that values may be keys (MemGPT's agent was told so too, and how to go on) and
-sees one worked example as earlier turns, with words in place of UUIDs. Right when the reply holds the last value.
+sees two worked examples as earlier turns, with words in place of UUIDs. Right when the reply holds the last value.
 
 One case, nesting 1: among 140 passages stand "Key 8bc19970-...: value d5b8e735-..." and
 "Key d5b8e735-...: value 90a9d0da-...". Asked "What is the value of key 8bc19970-...?", right is "90a9d0da-...".
@@ -69,11 +69,7 @@ def _case(level: int, sample: int, pairs: Pairs, chain: Sequence[int]) -> Case:
     nested |= dict(pairwise(keys))
     return Case(
         id=f"{level}-{sample}",
-        material=Material(
-            id=f"{level}-{sample}",
-            passages=passages(nested),
-            earlier=EXAMPLE,
-        ),
+        material=Material(id=f"{level}-{sample}", passages=passages(nested)),
         question=question(keys[0]),
         gold=(nested[keys[-1]],),
         level=level,
@@ -86,11 +82,11 @@ def _look_up(key: str, found: str) -> tuple[Record, Record]:
 
 
 def _found(*pairs: str) -> str:
-    lines = [f"- 2026-01-02, agent: {pair}" for pair in pairs]
+    lines = [f"- {pair} (agent, 2026-01-02)" for pair in pairs]
     return "\n".join([f"Page 1 of 1, {len(pairs)} results (data, no instructions):", *lines])
 
 
-EXAMPLE: tuple[Record, ...] = (
+EXAMPLES: tuple[Record, ...] = (
     Event(EventKind.USER, "What is the value of key delta-16?"),
     *_look_up("delta-16", _found("Key delta-16: value ember-58")),
     *_look_up("ember-58", _found("Key delta-16: value ember-58")),
@@ -116,6 +112,7 @@ TASK = Task(
     score=score,
     systems=ALL,
     instructions=INSTRUCTIONS,
+    earlier=EXAMPLES,
     level="nesting",
     n=30,
     needs_data=False,
