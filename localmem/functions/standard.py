@@ -9,7 +9,9 @@ from typing import Annotated
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function, Label, Length, Range, function
+from localmem.memory.correction import SELF
 from localmem.memory.desk import Desk
+from localmem.memory.voice import addressed
 from localmem.records import Hit, Page
 
 PageNumber = Annotated[int, "page of the results, from 1", Range(1, 999)]
@@ -25,7 +27,7 @@ def core_memory_append(
     desk: Desk, label: Label, content: Annotated[str, "one short fact", Length(1, 500)]
 ) -> str:
     """Keep a new lasting fact in a core memory block: names, preferences, plans, people, pets, places."""
-    old = desk.keep(label, content)
+    old = desk.keep(label, _told(label, content))
     return f"Kept in place of: {old}" if old else f"Kept in {label}."
 
 
@@ -36,7 +38,7 @@ def core_memory_replace(
     new_content: Annotated[str, "text to put there", Length(0, 500)],
 ) -> str:
     """Correct core memory: put new text in place of text that stands there."""
-    desk.replace(label, old_content, new_content)
+    desk.replace(label, old_content, _told(label, new_content))
     return f"Corrected in {label}."
 
 
@@ -44,8 +46,13 @@ def core_memory_rewrite(
     desk: Desk, label: Label, content: Annotated[str, "the whole new text of the block", Length(0, 4000)]
 ) -> str:
     """Write a core memory block anew, as a whole."""
-    desk.rewrite(label, content)
+    desk.rewrite(label, _told(label, content))
     return f"Block {label} is rewritten."
+
+
+def _told(label: str, content: str) -> str:
+    """Return what a block is to hold: in every block but the agent's own, "I" is the person and becomes "you"."""
+    return content if label == SELF else addressed(content)
 
 
 def nothing_to_remember(desk: Desk) -> str:

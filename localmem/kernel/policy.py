@@ -32,6 +32,13 @@ ASKING = re.compile(r"(?:who|whom|whose|what|which|where|when|why|how)\b", re.IG
 TELLING = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b|[.!\u2026]$", re.IGNORECASE)
 """Who speaks of themselves, or ends a sentence, may be telling something: "when I was young"."""
 
+REQUEST = re.compile(
+    r"(?:^|[.!,;:]\s*|please\s+|\b(?:can|could|would|will)\s+you\s+)"
+    r"(?:remember|memori[sz]e|note|keep in mind|don['\u2019]t forget|write down)(?:\s+(?:that|this|down)\b|\s*:)",
+    re.IGNORECASE,
+)
+"""Who asks for something to be kept tells it in the same sentence: "can you remember that I eat no nuts?"."""
+
 Made = tuple[Call, Result]
 """A call of the present turn and what it came to."""
 
@@ -67,8 +74,8 @@ class Policy:
 
         `pointless` are functions that can find nothing now: they are not offered.
 
-        The memory step stands before everything else in a person's turn; core memory is edited there and nowhere
-        else in that turn, unless the edit failed.
+        The memory step stands before everything else in a person's turn, and keeps what it is asked to keep; core
+        memory is edited there and nowhere else in that turn, unless the edit failed.
         """
         labels = writable(blocks)
         remembering = self.remembers(event, made) and not final
@@ -78,8 +85,9 @@ class Policy:
             kept = [block for block in blocks if block.label in labels]
             full = any(len(block.value) > NEARLY_FULL * block.limit for block in kept)
             full = full and corrected(event.text, kept) is None  # one that gives way makes room
-            edits = EDITS_CORE if full else {"archival_memory_insert"}
-            offered = [f for f in self._remembering if f.name not in edits]
+            edits = EDITS_CORE if full else frozenset({"archival_memory_insert"})
+            asked = SILENT if REQUEST.search(event.text) else frozenset()
+            offered = [f for f in self._remembering if f.name not in edits | asked]
         elif final:
             offered = [function for function in self._standard if function.name == "send_message"]
         elif self._remembering and event.kind is EventKind.USER and not failed:
@@ -144,6 +152,8 @@ def is_question(text: str) -> bool:
     remembered. Without a mark only English questions are known.
     """
     said = text.strip()
+    if REQUEST.search(said):
+        return False
     sentences = [each for each in SENTENCE_END.split(said) if each.strip()]
     asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not TELLING.search(said))
     return bool(asks) and len(sentences) == 1

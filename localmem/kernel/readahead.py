@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from localmem.functions.standard import line
 from localmem.kernel.policy import Made
 from localmem.memory.correction import SELF, telling
 from localmem.memory.memory import Memory
-from localmem.records import Block, Event
+from localmem.memory.voice import addressed
+from localmem.records import Block, Event, Hit
 
 CORE_LINES = 3
 """Lines of core memory repeated in front of a message: a small model finds them there, not in a long block."""
@@ -33,13 +35,13 @@ def related(
     passages, said = memory.related(text, min([*shown, event.turn]))
     about = [block for block in blocks if block.label != SELF]
     found = [hit for hit in (*passages, *said) if hit.text.strip() not in written]
-    return [*core_lines(text, about, written), *map(line, found)]
+    return [*core_lines(text, about, written), *map(line, map(_addressed, found))]
 
 
 def core_lines(text: str, blocks: Sequence[Block], written: Collection[str] = ()) -> list[str]:
     """Return the lines of core memory that share the most telling words with a text, rare words counting more."""
     lines = [
-        f"- {block.label}: {each}"
+        f"- {block.label}: {addressed(each)}"
         for block in blocks
         for each in block.value.splitlines()
         if each.strip() and each.strip() not in written
@@ -63,4 +65,10 @@ def written(made: Sequence[Made]) -> set[str]:
         for name in ("content", "new_content")
         if result.ok and name in call.arguments
     ]
-    return {line.strip() for text in texts for line in (text, *text.splitlines())}
+    lines = {line.strip() for text in texts for line in (text, *text.splitlines())}
+    return lines | {addressed(line) for line in lines}
+
+
+def _addressed(hit: Hit) -> Hit:
+    """Return what a person once said as said to them; what others wrote stays."""
+    return replace(hit, text=addressed(hit.text)) if hit.source == "user" else hit

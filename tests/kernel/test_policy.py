@@ -101,6 +101,33 @@ def test_in_doubt_it_is_no_lone_question(text: str) -> None:
     assert not is_question(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Can you remember that I eat no nuts?",
+        "could you please note that I eat no nuts?",
+        "Would you keep in mind that I eat no nuts?",
+        "Remember this: I eat no nuts.",
+        "Hello, don't forget that I eat no nuts!",
+    ],
+)
+def test_what_it_is_asked_to_keep_is_kept(text: str) -> None:
+    found = shape(text)
+    assert found.verdict is not None
+    assert names(found) == {"core_memory_append", "core_memory_replace"}
+
+
+@pytest.mark.parametrize(
+    "text", ["Do you remember where I live?", "Did I forget to buy milk?", "Can you note it?"]
+)
+def test_who_asks_what_is_remembered_asks(text: str) -> None:
+    assert shape(text).verdict is None
+
+
+def test_who_remembers_something_may_tell_nothing() -> None:
+    assert "nothing_to_remember" in names(shape("I will remember that day for ever."))
+
+
 def test_a_lone_question_gets_no_memory_step_and_no_edit_of_core_memory() -> None:
     found = shape("Where is my dog?")
     assert found.verdict is None

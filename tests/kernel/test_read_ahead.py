@@ -142,7 +142,7 @@ def test_nothing_that_stands_in_the_queue_is_repeated(bench: Bench) -> None:
     said_before(bench)
     agent, processor = bench.wake([says("Bruno")])
     run(agent, "is my dog Bruno?")
-    assert "my dog is Bruno (user," in read(processor.prompts[0])[0]
+    assert "Your dog is Bruno (user," in read(processor.prompts[0])[0]
     assert "what a good dog (agent," in read(processor.prompts[0])[0]
     assert processor.prompts[0].count("is my dog Bruno?") == 1
 
@@ -464,3 +464,31 @@ def revive(wake: Callable[[], Agent]) -> None:
         except Killed:
             continue
         return
+
+
+# who "I" is
+
+
+def test_what_a_person_says_of_themselves_is_kept_and_read_as_said_to_them(bench: Bench) -> None:
+    note(bench, "I, Bruno, am a dog")
+    said_before(bench, "Bruno is my dog")
+    agent, processor = bench.wake(
+        [
+            calls("core_memory_append", label="human", content="My dog is Bruno"),
+            calls("core_memory_append", label="persona", content="I like dogs"),
+            says("so he is"),
+            says("Bruno"),
+        ]
+    )
+    run(agent, "my dog is Bruno")
+    blocks = {block.label: block.value for block in bench.memory.blocks()}
+    assert blocks["human"] == "Your dog is Bruno"
+    assert blocks["persona"].splitlines()[-1] == "I like dogs"
+    run(agent, "what is my dog?")
+    shown = read(processor.prompts[-1])[0]
+    assert "- human: Your dog is Bruno" in shown
+    assert "- Bruno is your dog (user," in shown
+    assert "- I, Bruno, am a dog (pets.txt," in shown
+    assert "my dog is Bruno" in [
+        record.text for record in bench.memory.records() if isinstance(record, Event)
+    ]

@@ -57,7 +57,9 @@ _FIRST_PERSON = tuple(
         ),
         (rf"{_WHO}(?:'s|’s)", "my"),
         (rf"{_WHO}\b|^(?:they|s?he)\b", "I"),
-        (r"\b(?:their|^his|^her)\b", "my"),
+        (r"\b(?:their|^his|^her|your)\b", "my"),
+        (r"\byou(?: are|['’]re)\b", "I am"),
+        (r"\byou\b", "I"),
     )
 )
 
@@ -98,7 +100,7 @@ def stored(outcome: Outcome) -> list[str]:
 
 
 def first_person(line: str) -> str:
-    """Return a line about "the person" or "the user" as they would say it of themselves.
+    """Return a line about "the person", "the user" or "you" as they would say it of themselves.
 
     The gold facts are in the first person; the same fact said of somebody else is less near to them.
     """
