@@ -50,6 +50,7 @@ class Answer:
     fits: bool
     failed: bool
     seconds: float
+    commit: str
     calls: int
     completions: int
     legal: int
@@ -125,7 +126,7 @@ def read_run(path: Path) -> Run | None:
         return None
     try:
         header = Header(**{each.name: lines[0]["header"][each.name] for each in fields(Header)})
-        answers = {line["case"]: _answer(line) for line in lines[1:]}
+        answers = {line["case"]: _answer({"commit": header.commit, **line}) for line in lines[1:]}
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} is no run file ({type(error).__name__}: {error})") from error
     return Run(header, tuple(answers.values()))
@@ -155,6 +156,7 @@ def _answer(line: Mapping[str, Any]) -> Answer:
         fits=line["fits"],
         failed=bool(line["error"]),
         seconds=line["seconds"],
+        commit=line["commit"],
         calls=len(line["steps"]),
         completions=line["completions"],
         legal=line["legal"],
@@ -195,7 +197,7 @@ def _row(header: Header, level: int | None, answers: Sequence[Answer]) -> Row | 
         seed=header.seed,
         sha256=header.sha256,
         stamp=header.stamp,
-        commit=header.commit,
+        commit=", ".join(dict.fromkeys(answer.commit for answer in scored)),
         version=header.version,
         machine=header.machine,
         date=header.date,

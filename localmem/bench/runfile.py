@@ -33,7 +33,7 @@ PREPARED = "prepared"
 class RunFile:
     """The file of one task, system, model, window, seed and stamp, in the folder `runs`.
 
-    `code` is the version of the code that runs now, `begun` the one under which the file was begun; `prepared`
+    `code` is the version of the code that runs now, `begun` the one that answered the last case; `prepared`
     is the folder of what its cases need until they are done.
     """
 
@@ -60,7 +60,7 @@ class RunFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = _whole_lines(self.path) if self.path.exists() else []
         if any("case" in row for row in rows):
-            self.begun = _code(rows[0].get("header", self._header))
+            self.begun = _code(rows[0].get("header", self._header) | rows[-1])
         else:
             self.path.write_bytes(b"")
             _append(self.path, _line({"header": self._header}))
@@ -86,6 +86,7 @@ class RunFile:
             "score": score,
             "seconds": round(seconds, 3),
             "error": error,
+            "commit": self._header["commit"],
         }
         _append(self.path, _line(about | asdict(outcome)))
 

@@ -299,6 +299,7 @@ def _header(
         processor.window,
         repr(settings),
         instructions(job.task),
+        *((repr(job.task.earlier),) if job.task.earlier else ()),
         shown,
         offered,
         *(() if vectors else ("by words alone",)),

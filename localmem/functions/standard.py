@@ -38,7 +38,8 @@ def core_memory_replace(
     new_content: Annotated[str, "text to put there", Length(0, 500)],
 ) -> str:
     """Correct core memory: put new text in place of text that stands there."""
-    desk.replace(label, old_content, _told(label, new_content))
+    stands = any(old_content in block.value for block in desk.blocks() if block.label == label)
+    desk.replace(label, old_content if stands else _told(label, old_content), _told(label, new_content))
     return f"Corrected in {label}."
 
 
@@ -51,7 +52,10 @@ def core_memory_rewrite(
 
 
 def _told(label: str, content: str) -> str:
-    """Return what a block is to hold: in every block but the agent's own, "I" is the person and becomes "you"."""
+    """Return what a block is to hold: in every block but the agent's own, "I" is the person and becomes "you".
+
+    The words as they were said stay in recall storage.
+    """
     return content if label == SELF else addressed(content)
 
 
@@ -77,7 +81,7 @@ def conversation_search_date(
 
 def archival_memory_insert(desk: Desk, content: Annotated[str, "the note", Length(1, 1000)]) -> str:
     """Keep a longer note in archival memory, outside the window."""
-    desk.insert_passage(content)
+    desk.insert_passage(addressed(content))
     return "Kept in archival memory."
 
 

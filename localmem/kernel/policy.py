@@ -32,12 +32,17 @@ ASKING = re.compile(r"(?:who|whom|whose|what|which|where|when|why|how)\b", re.IG
 TELLING = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b|[.!\u2026]$", re.IGNORECASE)
 """Who speaks of themselves, or ends a sentence, may be telling something: "when I was young"."""
 
+_GREETING = r"^\s*(?:\w+[,!.]\s+)?"
+_YOU = r"(?:can|could|would|will)\s+you\s+(?:please\s+|kindly\s+)?"
+_KEEP = r"(?:remember|memori[sz]e|note|keep in mind|don['\u2019]t forget|write down)"
+_OF_THEMSELVES = r"(?:(?:i|we)\b|(?:my|our)\s+(?:[\w'-]+\s+){1,3}(?:is|are|was|has|have|lives|works|likes)\b)"
+ASKED = re.compile(rf"{_GREETING}{_YOU}{_KEEP}(?:\s+(?:that|this)\b|\s*:|\s+{_OF_THEMSELVES})", re.IGNORECASE)
+"""Who asks whether something can be kept tells it in the same sentence: it is no lone question."""
 REQUEST = re.compile(
-    r"(?:^|[.!,;:]\s*|please\s+|\b(?:can|could|would|will)\s+you\s+)"
-    r"(?:remember|memori[sz]e|note|keep in mind|don['\u2019]t forget|write down)(?:\s+(?:that|this|down)\b|\s*:)",
+    rf"{_GREETING}(?:please,?\s+|{_YOU})?{_KEEP}(?:\s+(?:that|this|down))?\s*:?\s+{_OF_THEMSELVES}",
     re.IGNORECASE,
 )
-"""Who asks for something to be kept tells it in the same sentence: "can you remember that I eat no nuts?"."""
+"""Who asks for something of their own to be kept: whether it is a fact is no longer a question. English alone."""
 
 Made = tuple[Call, Result]
 """A call of the present turn and what it came to."""
@@ -85,9 +90,10 @@ class Policy:
             kept = [block for block in blocks if block.label in labels]
             full = any(len(block.value) > NEARLY_FULL * block.limit for block in kept)
             full = full and corrected(event.text, kept) is None  # one that gives way makes room
-            edits = EDITS_CORE if full else frozenset({"archival_memory_insert"})
-            asked = SILENT if REQUEST.search(event.text) else frozenset()
-            offered = [f for f in self._remembering if f.name not in edits | asked]
+            edits = EDITS_CORE if full else {"archival_memory_insert"}
+            offered = [f for f in self._remembering if f.name not in edits]
+            keeping = [f for f in offered if f.name not in SILENT and f.callable_with(labels)]
+            offered = keeping if keeping and REQUEST.match(event.text) else offered
         elif final:
             offered = [function for function in self._standard if function.name == "send_message"]
         elif self._remembering and event.kind is EventKind.USER and not failed:
@@ -152,7 +158,7 @@ def is_question(text: str) -> bool:
     remembered. Without a mark only English questions are known.
     """
     said = text.strip()
-    if REQUEST.search(said):
+    if ASKED.match(said):
         return False
     sentences = [each for each in SENTENCE_END.split(said) if each.strip()]
     asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not TELLING.search(said))

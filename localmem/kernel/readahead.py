@@ -57,13 +57,20 @@ def core_lines(text: str, blocks: Sequence[Block], written: Collection[str] = ()
     return [lines[index] for index in best if score(index) > 0]
 
 
+ADDS = {
+    "core_memory_append": "content",
+    "core_memory_replace": "new_content",
+    "archival_memory_insert": "content",
+}
+"""The functions that add to memory, and the argument that holds what."""
+
+
 def written(made: Sequence[Made]) -> set[str]:
     """Return the lines and passages that calls of a turn wrote into memory."""
     texts = [
-        str(call.arguments[name])
+        str(call.arguments[ADDS[call.function]])
         for call, result in made
-        for name in ("content", "new_content")
-        if result.ok and name in call.arguments
+        if result.ok and call.function in ADDS
     ]
     lines = {line.strip() for text in texts for line in (text, *text.splitlines())}
     return lines | {addressed(line) for line in lines}

@@ -236,6 +236,7 @@ def test_a_run_that_goes_on_under_other_code_says_so(
     ]  # fmt: skip
     assert str(told[0].file) in told[0].note
     assert json.loads(told[0].file.read_text().splitlines()[0])["header"]["commit"] == "aaa"
+    assert [row["commit"] for row in lines(told[0].file)] == ["aaa", "bbb"]
     (only,) = run(tmp_path, registry, only=("ours",), n=2)  # nothing is left to be mixed
     assert not only.note
     assert "under commit bbb+" in next(run(tmp_path, registry, only=("ours",), n=3)).note

@@ -105,10 +105,13 @@ def test_in_doubt_it_is_no_lone_question(text: str) -> None:
     "text",
     [
         "Can you remember that I eat no nuts?",
-        "could you please note that I eat no nuts?",
-        "Would you keep in mind that I eat no nuts?",
+        "Can you please remember I am vegan?",
+        "could you kindly note that we eat no nuts?",
+        "Could you remember my birthday is on 3 May?",
+        "Would you keep in mind I'm vegan?",
         "Remember this: I eat no nuts.",
-        "Hello, don't forget that I eat no nuts!",
+        "Hello, don't forget that my sister's name is Ana!",
+        "Please, write down: our gate code is 4471",
     ],
 )
 def test_what_it_is_asked_to_keep_is_kept(text: str) -> None:
@@ -118,14 +121,42 @@ def test_what_it_is_asked_to_keep_is_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Do you remember where I live?", "Did I forget to buy milk?", "Can you note it?"]
+    "text", ["Can you remember that Ana lives in Porto?", "Would you note: the gate code is 4471?"]
+)
+def test_who_asks_for_something_else_to_be_kept_gets_a_memory_step(text: str) -> None:
+    assert "nothing_to_remember" in names(shape(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Do you remember where I live?",
+        "Did I forget to buy milk?",
+        "Can you remember my birthday?",
+        "Can you note it?",
+    ],
 )
 def test_who_asks_what_is_remembered_asks(text: str) -> None:
     assert shape(text).verdict is None
 
 
-def test_who_remembers_something_may_tell_nothing() -> None:
-    assert "nothing_to_remember" in names(shape("I will remember that day for ever."))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I will remember that day for ever.",
+        "Note: what is 2+2?",
+        "Summarise: note that I was late.",
+        "Oh, remember that film we saw?",
+        "A long story ends here. Note that I wrote it.",
+    ],
+)
+def test_who_remembers_something_may_tell_nothing(text: str) -> None:
+    assert shape(text).verdict is None or "nothing_to_remember" in names(shape(text))
+
+
+def test_where_nothing_may_be_written_nothing_is_kept() -> None:
+    only = [Block("persona", "kind", 2000, read_only=True)]
+    assert names(shape("Remember that I eat no nuts.", blocks=only)) == {"nothing_to_remember"}
 
 
 def test_a_lone_question_gets_no_memory_step_and_no_edit_of_core_memory() -> None:

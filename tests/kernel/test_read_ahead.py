@@ -46,6 +46,12 @@ def read(prompt: str) -> list[str]:
     return [each.removeprefix(HEADING).strip() for each in found]
 
 
+def ahead(context: MainContext) -> bool:
+    """Return whether memories stand in the queue that no record is."""
+    shown = context.report().sections["queue"]
+    return shown > sum(len(context._shown(record)) for record in context.queue)
+
+
 def common(one: str, other: str) -> str:
     size = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
     return one[:size]
@@ -84,7 +90,7 @@ def test_no_tokens_for_it_is_no_read_ahead(bench: Bench) -> None:
     agent, processor = bench.wake([says("a dog")], read_ahead=0)
     run(agent, "who is Bruno?")
     assert read(processor.prompts[0]) == []
-    assert not agent.context.reads_ahead
+    assert not ahead(agent.context)
 
 
 def test_the_next_turn_begins_like_the_last_one_up_to_what_was_read_ahead(bench: Bench) -> None:
@@ -121,13 +127,13 @@ def test_a_message_that_has_left_the_queue_gets_none(bench: Bench) -> None:
     agent, _ = bench.wake([])
     event = bench.memory.open_turn(user("who is Bruno?"))
     agent.context.read_ahead(event, ["- Bruno is a dog"], 300)
-    assert not agent.context.reads_ahead
+    assert not ahead(agent.context)
     agent.context.add(event)
     agent.context.read_ahead(event, ["- Bruno is a dog"], 300)
-    assert agent.context.reads_ahead
+    assert ahead(agent.context)
     used = agent.context.used
     agent.context.drop([event])
-    assert not agent.context.reads_ahead
+    assert not ahead(agent.context)
     assert agent.context.used < used - 10
 
 
@@ -142,7 +148,7 @@ def test_nothing_that_stands_in_the_queue_is_repeated(bench: Bench) -> None:
     said_before(bench)
     agent, processor = bench.wake([says("Bruno")])
     run(agent, "is my dog Bruno?")
-    assert "Your dog is Bruno (user," in read(processor.prompts[0])[0]
+    assert "your dog is Bruno (user," in read(processor.prompts[0])[0]
     assert "what a good dog (agent," in read(processor.prompts[0])[0]
     assert processor.prompts[0].count("is my dog Bruno?") == 1
 
@@ -188,26 +194,27 @@ def test_a_line_that_was_just_corrected_is_not_shown_as_it_was(bench: Bench) -> 
     )
     run(agent, "Bruno, the dog, now sleeps in the garden")
     assert old in processor.prompts[0]
-    assert new in processor.prompts[1]
+    assert read(processor.prompts[1]) == []
     assert old not in processor.prompts[1]
 
 
 @pytest.mark.parametrize("made", ["core_memory_append", "archival_memory_insert"])
 def test_what_the_message_itself_made_is_not_shown_beside_it(bench: Bench, made: str) -> None:
     """A small model that reads one sentence three times says it a fourth time."""
-    bench.memory.put_block(Block("human", "Bruno is brown", 2000), "user")
+    limit = 2000 if made.startswith("core") else 15  # a full block sends facts to the archive
+    bench.memory.put_block(Block("human", "Bruno is brown", limit), "user")
     note(bench, "Bruno eats fish")
     label = {"label": "human"} if made.startswith("core") else {}
     agent, processor = bench.wake(
-        [calls(made, content="Bruno sleeps outside\n Bruno snores", **label), says("so be it")],
-        memory_step=made.startswith("core"),
+        [calls(made, content="Bruno sleeps outside\n My Bruno is loud", **label), says("so be it")],
+        memory_step=True,
     )
-    run(agent, "Bruno sleeps outside and snores")
+    run(agent, "Bruno sleeps outside and is loud")
     shown = read(processor.prompts[1])[0]
     assert "Bruno is brown" in shown
     assert "Bruno eats fish" in shown
     assert "sleeps" not in shown
-    assert "snores" not in shown
+    assert "loud" not in shown
 
 
 def test_known_identifiers_are_left_to_the_model(bench: Bench) -> None:
@@ -318,7 +325,7 @@ def test_a_passage_longer_than_all_there_is_for_it_is_found_nevertheless(bench: 
     run(agent, "what does Bruno do?")
     found = read(processor.prompts[0])[0]
     assert found.startswith("- Bruno walks and sleeps walks and sleeps")
-    assert found.endswith("...")
+    assert found.endswith("... (pets.txt, 2026-03-04)")
     assert 100 < len(found.split()) <= 200
 
 
@@ -331,7 +338,7 @@ def test_it_goes_first_when_the_window_is_squeezed(bench: Bench) -> None:
         context.add(bench.memory.add(user("one two three four five six seven"), event.turn))
     queue = [len(entry.segment) for entry in context._queue]
     context.squeeze()
-    assert not context.reads_ahead
+    assert not ahead(context)
     assert [len(entry.segment) for entry in context._queue] == queue
     assert context.used <= context.room
 
@@ -346,8 +353,8 @@ def test_used_counts_what_is_shown_when_the_message_leaves_the_queue(bench: Benc
             return "S."
         sections = agent.report().sections
         assert agent.context.used == sections["core"] + sections["summary"] + sections["queue"]
-        assert agent.context.reads_ahead == bool(read(processor.prompts[-1]))
-        seen.append(agent.context.reads_ahead)
+        assert ahead(agent.context) == bool(read(processor.prompts[-1]))
+        seen.append(ahead(agent.context))
         return next(searches, says("done"))
 
     agent, processor = bench.wake(script, window=1700, max_steps=14, read_ahead=150)
@@ -419,7 +426,7 @@ class Model:
         assert report.used == sum(sections.values()) == sum(map(len, context.prompt()))
         assert context.used == sections["core"] + sections["summary"] + sections["queue"] <= context.room
         assert shape.verdict or report.used == len(prompt.split())
-        assert len(read(prompt)) == context.reads_ahead
+        assert len(read(prompt)) == ahead(context)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

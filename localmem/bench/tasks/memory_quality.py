@@ -20,6 +20,8 @@ by reading pairs of facts in order of their cosine; 4 % of the facts of one dial
 One case: in three sessions the person tells 14 facts, among them "I have a dog named Drunky.", "I own a Subaru
 Legacy." and "I like to go to bars.". If the block holds "The person has a dog called Drunky. They like jazz." and
 nothing else, one line of two is supported and few facts are stored.
+
+Where "I" is clear, lines and facts are both turned into "you": an agent may keep either.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING
 
 from localmem.bench import chats, similarity
 from localmem.bench.case import Case, Material, Outcome, Task
+from localmem.memory.voice import addressed
 
 if TYPE_CHECKING:
     from localmem.bench.similarity import Encode
@@ -57,9 +60,7 @@ _FIRST_PERSON = tuple(
         ),
         (rf"{_WHO}(?:'s|’s)", "my"),
         (rf"{_WHO}\b|^(?:they|s?he)\b", "I"),
-        (r"\b(?:their|^his|^her|your)\b", "my"),
-        (r"\byou(?: are|['’]re)\b", "I am"),
-        (r"\byou\b", "I"),
+        (r"\b(?:their|^his|^her)\b", "my"),
     )
 )
 
@@ -100,7 +101,7 @@ def stored(outcome: Outcome) -> list[str]:
 
 
 def first_person(line: str) -> str:
-    """Return a line about "the person", "the user" or "you" as they would say it of themselves.
+    """Return a line about "the person" or "the user" as they would say it of themselves.
 
     The gold facts are in the first person; the same fact said of somebody else is less near to them.
     """
@@ -111,10 +112,10 @@ def first_person(line: str) -> str:
 
 def parts(case: Case, outcome: Outcome, encode: Encode) -> Parts:
     """Return how good what was stored is; nothing stored has precision 0."""
-    lines = [first_person(line) for line in stored(outcome)]
+    lines = [addressed(first_person(line)) for line in stored(outcome)]
     if not lines or not case.gold:
         return Parts(len(lines), 0.0, 0.0, 0.0)
-    rows = encode([*lines, *case.gold])
+    rows = encode([*lines, *map(addressed, case.gold)])
     said, gold = rows[: len(lines)], rows[len(lines) :]
     near, among = said @ gold.T, said @ said.T
     repeated = [bool((among[at, :at] >= REPEAT).any()) for at in range(len(lines))]
