@@ -105,8 +105,8 @@ class TestRun:
         localmem(*NESTED)
         (file,) = (home / "bench").glob("*/*.jsonl")
         head, *rows = file.read_text().splitlines(keepends=True)
-        header = json.loads(head)["header"] | {"commit": "0123456789"}
-        file.write_text("".join([json.dumps({"header": header}) + "\n", *rows]))
+        other = [json.dumps(json.loads(row) | {"commit": "0123456789"}) + "\n" for row in rows]
+        file.write_text("".join([head, *other]))
         done = localmem(*NESTED, "-n", "2")
         (said,) = [line for line in done.stderr.splitlines() if "begun under" in line]
         assert said.startswith("nested_key_value no-memory: begun under commit 0123456789, goes on under ")
