@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 FORMS = {
-    "i am": "you are",
-    "am i": "are you",
-    "i'm": "you're",
-    "i was": "you were",
-    "was i": "were you",
-    "i've": "you've",
-    "i'd": "you'd",
-    "i'll": "you'll",
-    "i": "you",
+    "I": "you",
+    "I am": "you are",
+    "am I": "are you",
+    "I'm": "you're",
+    "I was": "you were",
+    "was I": "were you",
+    "I've": "you've",
+    "I'd": "you'd",
+    "I'll": "you'll",
     "me": "you",
     "my": "your",
     "is mine": "is yours",
@@ -24,6 +24,10 @@ FORMS = {
     "the person has": "you have",
     "the person's": "your",
 }
+SPELT = {
+    spelt: told for form, told in FORMS.items() for spelt in (form, form.lower(), form[0].upper() + form[1:])
+}
+"""The forms as they are written: in the middle of a sentence, carelessly, at its beginning."""
 
 VERBS = (
     "am|was|have|had|do|did|can|will|like|love|live|work|want|need|hate|go|went|got|play|eat|drink|drive|own|study|"
@@ -42,11 +46,10 @@ DOUBT = re.compile(
 )
 """Sentences that stay as they are: what is left alone is awkward at worst, what is turned wrongly is false."""
 
-_FORMS = "|".join(sorted((form for form in FORMS if form != "i"), key=len, reverse=True))
-SPOKEN = re.compile(
-    rf"(?<![\w'])(?:{_FORMS}|i(?= (?:{VERBS})\b)"
-    r"|I(?: am|'m| was|'ve|'d|'ll)?|[Aa]m I|[Ww]as I|M[ey]|Myself|The person(?: is| was| has|'s))(?![\w'])"
-)
+_LONGEST_FIRST = "|".join(sorted(SPELT.keys() - {"i"}, key=len, reverse=True))
+SPOKEN = re.compile(rf"(?<![\w'])(?:{_LONGEST_FIRST}|i(?= (?:{VERBS})\b))(?![\w'])")
+"""The forms in a sentence; a small "i" is one in front of a verb."""
+
 QUOTED = re.compile(
     r"""((?<![\w'])"[^"]*"|\u201c[^\u201d]*\u201d|\u201e[^\u201c\u201d]*[\u201c\u201d]|\u00ab[^\u00bb]*\u00bb)"""
 )
@@ -74,7 +77,7 @@ def _sentence(said: str) -> str:
     first = word.start() if word else 0
 
     def turned(found: re.Match[str]) -> str:
-        form = FORMS[found.group().lower()]
+        form = SPELT[found.group()]
         return form.capitalize() if found.start() == first and found.group()[0].isupper() else form
 
     return SPOKEN.sub(turned, plain)

@@ -62,6 +62,24 @@ def calls(function: str, **arguments: object) -> Call:
     return Call("", function, arguments)
 
 
+def any_call(function: str, text: str) -> Call:
+    """Return a call of one of the agent's own functions that says, keeps or looks for a text."""
+    arguments: dict[str, dict[str, object]] = {
+        "send_message": {"message": text},
+        "core_memory_append": {"label": "human", "content": text},
+        "core_memory_replace": {"label": "human", "old_content": text[:3], "new_content": text},
+        "core_memory_rewrite": {"label": "human", "content": text},
+        "conversation_search": {"query": text[:100]},
+        "conversation_search_date": {"start": "2026-03-01", "end": "2026-03-09"},
+        "archival_memory_insert": {"content": text},
+        "archival_memory_search": {"query": text[:100], "page": 2},
+        "pause_heartbeats": {"minutes": 5},
+        "page_out": {"record": 7},
+        "nothing_to_remember": {},
+    }
+    return Call("", function, arguments[function])
+
+
 def user(text: str) -> Event:
     return Event(EventKind.USER, text)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from awake import Bench, Clock, calls, run, says, user
+from awake import Bench, Clock, any_call, calls, run, says, user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -402,21 +402,7 @@ class Model:
             self.lives -= 1
             raise Killed
         name = draw(st.sampled_from([function.name for function in shape.functions]))
-        text = draw(texts).strip()[:500] or "x"
-        given: dict[str, dict[str, object]] = {
-            "send_message": {"message": text},
-            "core_memory_append": {"label": "human", "content": text},
-            "core_memory_replace": {"label": "human", "old_content": text[:3], "new_content": text},
-            "core_memory_rewrite": {"label": "human", "content": text},
-            "conversation_search": {"query": text[:100]},
-            "conversation_search_date": {"start": "2026-03-01", "end": "2026-03-09"},
-            "archival_memory_insert": {"content": text},
-            "archival_memory_search": {"query": text[:100]},
-            "pause_heartbeats": {"minutes": 5},
-            "page_out": {"record": 7},
-            "nothing_to_remember": {},
-        }
-        return Call("", name, given[name])
+        return any_call(name, draw(texts).strip()[:500] or "x")
 
     def look(self, shape: Calls) -> None:
         """The counts are exact at the very moment of decoding, and at most one read-ahead is shown."""

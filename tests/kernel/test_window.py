@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from awake import Bench, Clock, calls, run, says, user
+from awake import Bench, Clock, any_call, calls, run, says, user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -174,24 +175,10 @@ texts = st.one_of(
 def moves(shape: Calls | Prose, draw: st.DataObject) -> Move:
     if isinstance(shape, Prose):
         return draw.draw(texts)[: shape.characters]
-    offered = [function.name for function in shape.functions]
-    name = draw.draw(st.sampled_from(offered))
-    text = draw.draw(texts)[:500] or "x"
-    arguments: dict[str, dict[str, object]] = {
-        "send_message": {"message": text},
-        "core_memory_append": {"label": "human", "content": text},
-        "core_memory_replace": {"label": "human", "old_content": text[:3], "new_content": text},
-        "core_memory_rewrite": {"label": "human", "content": text},
-        "conversation_search": {"query": text[:100]},
-        "conversation_search_date": {"start": "2026-03-01", "end": "2026-03-09"},
-        "archival_memory_insert": {"content": text},
-        "archival_memory_search": {"query": text[:100], "page": 2},
-        "pause_heartbeats": {"minutes": 5},
-        "page_out": {"record": 7},
-        "nothing_to_remember": {},
-    }
+    name = draw.draw(st.sampled_from([function.name for function in shape.functions]))
+    call = any_call(name, draw.draw(texts)[:500] or "x")
     heartbeat, cut = draw.draw(st.booleans()), draw.draw(st.integers(0, 9)) == 0
-    return Call("t" * shape.thought, name, arguments[name], heartbeat, cut=cut)
+    return replace(call, thought="t" * shape.thought, heartbeat=heartbeat, cut=cut)
 
 
 chosen = st.builds(
