@@ -38,7 +38,7 @@ def parts(rows: Sequence[Row]) -> dict[str, str]:
     brief, tables = leaderboard(rows, markdown=True), table(rows, markdown=True)
     more = f"Intervals, costs and every baseline: [{FULL}]({FULL})."
     return {
-        "README.md": "\n\n".join(["## Benchmarks", brief, more]) if brief else "",
+        "README.md": "\n\n".join([brief, more]) if brief else "",
         FULL: "\n\n".join(["## Memory tasks", tables, *pictures]) if tables else "",
     }
 
