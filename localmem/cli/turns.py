@@ -18,6 +18,7 @@ from localmem.cli.common import note, one_line, safe
 from localmem.cli.screen import Status, columns
 from localmem.functions.standard import found
 from localmem.kernel.agent import Agent
+from localmem.kernel.policy import NOT_TOLD
 from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Result, Usage
 
 
@@ -127,7 +128,11 @@ class Printer:
 
     def _came_to(self, result: Result) -> None:
         call, self._call = self._call, None
-        if call is None or call.function in ("send_message", "nothing_to_remember"):
+        if (
+            call is None
+            or call.function in ("send_message", "nothing_to_remember")
+            or result.text == NOT_TOLD
+        ):
             return
         self._operation(operation(call, result))
 

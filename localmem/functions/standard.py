@@ -170,6 +170,13 @@ def function_set(name: str) -> tuple[Function, ...]:
 EDITS_CORE = frozenset({"core_memory_append", "core_memory_replace", "core_memory_rewrite"})
 """Functions that edit core memory."""
 
+ADDS = {
+    "core_memory_append": "content",
+    "core_memory_replace": "new_content",
+    "archival_memory_insert": "content",
+}
+"""The functions that add to memory, and the argument that holds what."""
+
 SILENT = frozenset({"nothing_to_remember"})
 """Functions of the memory step that keep nothing."""
 

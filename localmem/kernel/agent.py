@@ -12,7 +12,7 @@ from localmem.functions import executor
 from localmem.functions.schema import Function
 from localmem.kernel.arrival import login, stamped
 from localmem.kernel.context import MainContext, Report
-from localmem.kernel.policy import Made, Policy
+from localmem.kernel.policy import NOT_TOLD, Made, Policy
 from localmem.kernel.pressure import Pressure
 from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
 from localmem.kernel.readahead import related, written
@@ -199,6 +199,8 @@ class Agent:
         def work(desk: Desk) -> Result:
             if told is not None:
                 return told
+            if not wrong and self._policy.made_up(call, event):
+                return Result(True, NOT_TOLD)
             return Result(not wrong, wrong or executor.run(call, shape.functions, shape.labels, desk))
 
         def closes(result: Result) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
-from localmem.functions.standard import EDITS_CORE, READS, SEARCHES, SILENT, found, function_set
+from localmem.functions.standard import ADDS, EDITS_CORE, READS, SEARCHES, SILENT, found, function_set
 from localmem.kernel.settings import Settings
 from localmem.memory.correction import SELF, corrected
+from localmem.memory.ground import told
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Block, Call, Event, EventKind, Result
 
@@ -43,6 +44,9 @@ REQUEST = re.compile(
     re.IGNORECASE,
 )
 """Who asks for something of their own to be kept: whether it is a fact is no longer a question. English alone."""
+
+NOT_TOLD = "Nothing was kept: the message does not say so."
+"""What comes of a call of the memory step that made something up."""
 
 Made = tuple[Call, Result]
 """A call of the present turn and what it came to."""
@@ -131,6 +135,11 @@ class Policy:
             if same and result.ok and result.id in shown:
                 return "you did exactly this already; its result stands above"
         return ""
+
+    def made_up(self, call: Call, event: Event) -> bool:
+        """Return whether the memory step would keep what the message does not say."""
+        kept = str(call.arguments.get(ADDS.get(call.function, ""), ""))
+        return call.aside and not told(kept, event.text)
 
     def outside(self, call: Call) -> bool:
         """Return whether a call touches more than the agent's memory."""

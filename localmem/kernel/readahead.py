@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from localmem.functions.standard import line
-from localmem.kernel.policy import Made
+from localmem.functions.standard import ADDS, line
+from localmem.kernel.policy import NOT_TOLD, Made
 from localmem.memory.correction import SELF, telling
 from localmem.memory.memory import Memory
 from localmem.memory.voice import addressed
@@ -57,20 +57,12 @@ def core_lines(text: str, blocks: Sequence[Block], written: Collection[str] = ()
     return [lines[index] for index in best if score(index) > 0]
 
 
-ADDS = {
-    "core_memory_append": "content",
-    "core_memory_replace": "new_content",
-    "archival_memory_insert": "content",
-}
-"""The functions that add to memory, and the argument that holds what."""
-
-
 def written(made: Sequence[Made]) -> set[str]:
     """Return the lines and passages that calls of a turn wrote into memory."""
     texts = [
         str(call.arguments[ADDS[call.function]])
         for call, result in made
-        if result.ok and call.function in ADDS
+        if result.ok and result.text != NOT_TOLD and call.function in ADDS
     ]
     lines = {line.strip() for text in texts for line in (text, *text.splitlines())}
     return lines | {addressed(line) for line in lines}

@@ -9,6 +9,7 @@ from awake import Bench, Clock, calls, run, says, user
 
 from localmem.errors import BadInput, DefinitionError
 from localmem.functions.schema import function
+from localmem.kernel.policy import NOT_TOLD
 from localmem.memory.desk import Desk
 from localmem.processor.interface import Limits, Segment, Shape
 from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result
@@ -435,3 +436,16 @@ def test_a_small_model_is_kept_from_echoing_the_person(bench: Bench) -> None:
     agent, processor = bench.wake([says("hi")])
     run(agent, "I am Ada")
     assert not processor.shapes[-1].unlike  # type: ignore[union-attr]
+
+
+def test_what_the_message_does_not_say_is_not_kept(bench: Bench) -> None:
+    made_up = calls("core_memory_append", label="human", content="I am Mira and I live in Bergen.")
+    agent, _ = bench.wake([made_up, says("Once upon a time.")], memory_step=True)
+    items = run(agent, "Tell me a long story about a lighthouse.")
+    assert bench.memory.blocks()[1].value == ""
+    results = [item.text for item in items if isinstance(item, Result)]
+    assert results[0] == NOT_TOLD
+    told = calls("core_memory_append", label="human", content="Mira keeps a lighthouse.")
+    agent, _ = bench.wake([told, says("How nice.")], memory_step=True)
+    run(agent, "My sister Mira is the keeper of a lighthouse.")
+    assert bench.memory.blocks()[1].value == "Mira keeps a lighthouse."
