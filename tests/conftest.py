@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import platformdirs
@@ -14,6 +15,11 @@ from localmem.processor.registry import Registry
 MARKS = {"smollm2": "model", "minilm": "model", "qwen05": "large", "qwen15": "large"}
 """What a test is that asks for one of these fixtures."""
 CACHE = Path("~/.cache/localmem-tests/models").expanduser()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard: a shell that starts the tests in the background has it ignored, by what they start too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
