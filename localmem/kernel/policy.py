@@ -138,8 +138,9 @@ class Policy:
 
     def made_up(self, call: Call, event: Event) -> bool:
         """Return whether the memory step would keep what the message does not say."""
-        kept = str(call.arguments.get(ADDS.get(call.function, ""), ""))
-        return call.aside and not told(kept, event.text)
+        if not call.aside or call.function not in ADDS:
+            return False
+        return not told(str(call.arguments.get(ADDS[call.function], "")), event.text)
 
     def outside(self, call: Call) -> bool:
         """Return whether a call touches more than the agent's memory."""

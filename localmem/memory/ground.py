@@ -20,9 +20,15 @@ ALIKE = 4
 
 def told(fact: str, message: str) -> bool:
     """Return whether a message may say a fact: a telling word of one stands in the other, or something like it."""
-    kept, said = telling(fact), telling(message)
-    english = sum(word.stop and len(word.terms[0]) >= LONG for word in query_words(message)) >= ENGLISH
-    if not kept or len(said) <= FEW or not english:
+    kept = telling(fact)
+    if not kept or not _english(message):
+        return True
+    said = telling(message)
+    if len(said) <= FEW or kept & said:
         return True
     begun = {word[:ALIKE] for word in said if len(word) >= ALIKE}
-    return bool(kept & said) or any(word[:ALIKE] in begun for word in kept)
+    return any(word[:ALIKE] in begun for word in kept)
+
+
+def _english(message: str) -> bool:
+    return sum(word.stop and len(word.terms[0]) >= LONG for word in query_words(message)) >= ENGLISH
