@@ -96,9 +96,7 @@ def log_odds(agent: Agent, processor: LlamaProcessor, message: str) -> float:
     asked = question(message, processor)
     ids = [token for segment in agent.context.prompt(asked) for token in segment.ids]
     ids += processor.tokenizer.content(f'{{"{VERDICT}": "')
-    llama = processor.llama
-    llama.feed(ids[llama.keep(ids[:-1]) :])
-    logits = llama.logits()
+    logits = processor.logits(ids)
     yes, no = (processor.tokenizer.content(word)[0] for word in ("yes", "no"))
     return float(logits[yes] - logits[no])
 

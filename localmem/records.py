@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from operator import add
 
 
 class EventKind(StrEnum):
@@ -22,22 +23,24 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one generation cost, in tokens, forward passes and seconds."""
+    """What one generation cost, in tokens, forward passes and seconds.
+
+    `first_token_seconds` is the wait for the first token that the model chose. Of the completion's tokens
+    `forced_tokens` followed from the grammar; of `drafted_tokens` that were guessed `accepted_tokens` were right.
+    """
 
     prompt_tokens: int = 0
     reused_tokens: int = 0
     completion_tokens: int = 0
     forward_passes: int = 0
     seconds: float = 0.0
+    first_token_seconds: float = 0.0
+    forced_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.reused_tokens + other.reused_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.forward_passes + other.forward_passes,
-            self.seconds + other.seconds,
-        )
+        return Usage(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from localmem.processor.engine import identity
 from localmem.processor.interface import Prose, Segment, Shape
 
 if TYPE_CHECKING:
-    from localmem.processor.decoding import Choice, LlamaGeneration
+    from localmem.processor.choosing import Choice
+    from localmem.processor.decoding import LlamaGeneration
     from localmem.processor.engine import LlamaProcessor
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
@@ -134,9 +135,7 @@ def replay(processor: LlamaProcessor, recording: Recording) -> Iterator[Replayed
     The recorded tokens are taken whatever the model chooses now, so that a token that differs does not carry
     over to those behind it.
     """
-    llama = processor.llama
-    llama.clear()
-    llama.feed(recording.static)
+    processor.begin_with(recording.static)
     for number, recorded in enumerate(recording.generations, 1):
         yield _again(processor, number, recorded)
 
@@ -148,7 +147,7 @@ def doubts(processor: LlamaProcessor, recording: Recording) -> Iterator[str]:
             f"the {len(recording.static):,} tokens that were cached when the turn began are evaluated afresh: "
             "in which batches they were evaluated then is not recorded"
         )
-    then, now = recording.setup.chunk, processor.llama.chunk
+    then, now = recording.setup.chunk, processor.chunk
     if then not in (0, now):
         yield f"it was recorded in chunks of {then} tokens, here they have {now} (a GPU's are larger)"
     if not recording.setup.sha256:

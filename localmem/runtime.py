@@ -41,6 +41,9 @@ class Options:
     temperature: float | None = None
     gpu_layers: int | None = None
     grammar: bool = True
+    drafts: bool | None = None
+    reuse: str | None = None
+    cache: str | None = None
 
 
 def registry_of(home: Path) -> Registry:
@@ -90,8 +93,12 @@ def settings_of(profile: Profile, options: Options) -> Settings:
     )
 
 
-def load_processor(registry: Registry, profile: Profile, options: Options) -> LlamaProcessor:
-    """Load a model. Raises ModelMissing with the line that fetches it, and ModelBroken."""
+def load_processor(
+    registry: Registry, profile: Profile, options: Options, snapshots: Path | None = None
+) -> LlamaProcessor:
+    """Load a model; in the folder `snapshots` it keeps what its cache holds of each agent.
+
+    Raises ModelMissing with the line that fetches it, and ModelBroken."""
     from localmem.processor import gguf
     from localmem.processor.engine import LlamaProcessor
 
@@ -107,6 +114,10 @@ def load_processor(registry: Registry, profile: Profile, options: Options) -> Ll
         window=options.window,
         grammar=options.grammar,
         gpu_layers=options.gpu_layers,
+        drafts=options.drafts,
+        reuse=options.reuse,
+        cache=options.cache,
+        snapshots=snapshots,
     )
 
 
@@ -177,14 +188,22 @@ class Session:
             cast("Generator[Item, None, None]", items).close()
             if event is not None:
                 keep(self._traces, event, self._setup(tracer), tracer.take())
+            self._rest(agent, tracer)
+
+    def _rest(self, agent: Agent, tracer: Tracer) -> None:
+        """The agent has yielded: its state is kept, and what it will need next is prepared, while nobody waits."""
+        rest = getattr(tracer.processor, "rest", None)
+        if rest is not None:
+            rest(agent.memory.name)
+        agent.look_ahead()
 
     def _setup(self, tracer: Tracer) -> Setup:
-        able, llama = tracer.abilities, getattr(tracer.processor, "llama", None)
+        able = tracer.abilities
         return Setup(
             model=self.profile.name,
             sha256=able.model,
             window=tracer.window,
-            chunk=getattr(llama, "chunk", 0),
+            chunk=getattr(tracer.processor, "chunk", 0),
             grammar=able.grammar,
             dialect=self.profile.dialect,
             gpu_layers=self.options.gpu_layers,
@@ -201,7 +220,9 @@ class Session:
                 self.registry = registry_of(self.home.path)
                 profile = self._choose(profile.name)
             self.close()
-            tracer = Tracer(load_processor(self.registry, profile, self.options), most=MOST_TRACES)
+            snapshots = self.home.path / "snapshots"
+            processor = load_processor(self.registry, profile, self.options, snapshots)
+            tracer = Tracer(processor, most=MOST_TRACES)
             try:
                 return profile, Agent(self.memory, tracer, settings_of(profile, self.options))
             except BaseException:

@@ -88,10 +88,12 @@ class ScriptedProcessor:
     def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> ScriptedGeneration:
         ids = [token for segment in prompt for token in segment.ids]
         assert len(ids) + limits.tokens <= self._window, "the window is overrun"
-        assert limits.tokens >= (LEAST_ANSWER if isinstance(shape, Calls) else 1), "no room for an answer"
+        assert limits.tokens >= (LEAST_ANSWER if isinstance(shape, Calls) else 0), "no room for an answer"
         words = {number: word for word, number in self._words.items()}
         self.prompts.append(self._joint.join(words[token] for token in ids))
         self.shapes.append(shape)
+        if not limits.tokens:
+            return ScriptedGeneration("", len(ids))
         try:
             move = self._next(shape)
         except StopIteration:
@@ -116,6 +118,16 @@ class ScriptedGeneration:
         self._prompt_tokens = prompt_tokens
         self._stopped = False
         self._done = False
+
+    def start(self, then: Callable[[], None] | None = None) -> None:
+        for _ in self:
+            pass
+        if then is not None:
+            then()
+
+    @property
+    def over(self) -> bool:
+        return self._done or self._stopped
 
     def cancel(self) -> None:
         self._stopped = True

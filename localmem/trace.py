@@ -91,6 +91,13 @@ class _Traced:
         finally:
             self._over(self._generation.completion)
 
+    def start(self, then: Callable[[], None] | None = None) -> None:
+        self._generation.start(then)
+
+    @property
+    def over(self) -> bool:
+        return self._generation.over
+
     def cancel(self) -> None:
         self._generation.cancel()
 

@@ -33,10 +33,10 @@ class Watched(LlamaProcessor):
         ids = [token for segment in prompt for token in segment.ids]
         assert len(ids) + limits.tokens <= self.window
         assert limits.tokens >= 256 or isinstance(shape, Prose)
-        assert len(self.llama.cached) <= self.window
+        assert len(self.held(limits.owner)) <= self.window
         self.checks += 1
         generation = super().generate(prompt, shape, limits)
-        assert generation._prompt == ids
+        assert generation._work.known == ids
         return generation
 
 

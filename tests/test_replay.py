@@ -116,7 +116,7 @@ def best(others: Sequence[Alternative]) -> Alternative:
 def test_a_turn_comes_out_the_same_in_a_fresh_processor(
     tmp_path: Path, smollm2: Path, profile: Profile, engine: LlamaProcessor, how: dict[str, float]
 ) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     traces = record(engine, [MEMORY, SMALL, Prose(120)], **how)
     recording = kept(tmp_path / "traces" / "1", engine, traces)
     other = fresh(smollm2, profile)
@@ -139,7 +139,7 @@ def test_a_turn_comes_out_the_same_in_a_fresh_processor(
 
 
 def test_what_was_cached_before_is_evaluated_first(tmp_path: Path, engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     record(engine, [SMALL], "Something else")
     traces = record(engine, [SMALL])
     reused = traces[0].completion.usage.reused_tokens
@@ -153,7 +153,7 @@ def test_what_was_cached_before_is_evaluated_first(tmp_path: Path, engine: Llama
 
 
 def test_alternatives_know_mask_bias_and_echo(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     memory, reply = replay(engine, of(engine, record(engine, [MEMORY, SMALL])))
     forced = [token.text for token in memory.tokens if token.forced]
     assert VERDICT.question.split("_")[0] in "".join(forced)
@@ -173,7 +173,7 @@ def test_alternatives_know_mask_bias_and_echo(engine: LlamaProcessor) -> None:
 
 
 def test_an_echo_is_told_from_what_the_grammar_forbids(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     only = Calls(function_set("small")[:1], unlike="Hello there")
     (reply,) = replay(engine, of(engine, record(engine, [only])))
     echoes = [other for token in reply.tokens for other in token.alternatives if other.echo]
@@ -199,7 +199,7 @@ def of(engine: LlamaProcessor, traces: Sequence[Trace]) -> Recording:
 
 
 def test_another_token_is_found_and_the_recorded_path_followed(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     recording = of(engine, record(engine, [SMALL, SMALL]))
     (first, second) = replay(engine, recording)
     at, other = next(
@@ -222,7 +222,7 @@ def test_another_token_is_found_and_the_recorded_path_followed(engine: LlamaProc
 
 @pytest.mark.parametrize("lost", ["not allowed", "too long", "too short"])
 def test_a_path_that_cannot_be_followed_is_left(engine: LlamaProcessor, lost: str) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     recording = of(engine, record(engine, [SMALL]))
     generation = recording.generations[0]
     size = len(generation.ids)
@@ -239,7 +239,7 @@ def test_a_path_that_cannot_be_followed_is_left(engine: LlamaProcessor, lost: st
 
 
 def test_an_interrupted_completion_is_compared_as_far_as_it_came(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     tracer = Tracer(engine)
     generation = tracer.generate([*prompt(engine, "Hello"), engine.encode(Opening())], Prose(400), Limits(90))
     for number, _ in enumerate(generation):
@@ -284,10 +284,9 @@ def write_run(
 
 def test_a_case_is_replayed_from_its_static_part(tmp_path: Path, engine: LlamaProcessor) -> None:
     static = [token for segment in prompt(engine, "")[:2] for token in segment.ids]
-    engine.llama.clear()
-    engine.llama.feed(static)
+    engine.begin_with(static)
     one = record(engine, [SMALL])
-    engine.llama.keep(static)
+    engine.begin_with(static)
     two = record(engine, [SMALL], "What is my name?")
     assert {trace.completion.usage.reused_tokens for trace in (*one, *two)} == {len(static)}
     run = write_run(tmp_path, {"a/1": packed(one), "b:2": packed(two)}, static, sha256=engine.model)

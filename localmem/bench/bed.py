@@ -25,15 +25,10 @@ class Bed:
         self.processor = processor
         self.tracer = Tracer(processor)
         self.static = [token for segment in static for token in segment.ids]
-        processor.llama.clear()
 
     def rest(self) -> None:
         """Bring the cache into the state in which every case begins."""
-        llama = self.processor.llama
-        if llama.keep(self.static) == len(self.static):
-            return
-        llama.clear()
-        llama.feed(self.static)
+        self.processor.begin_with(self.static)
 
 
 def instructions(task: Task) -> str:

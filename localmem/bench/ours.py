@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,8 +170,14 @@ class Rehearsed:
 class _Known:
     """A generation whose completion is there already."""
 
+    over = True
+
     def __init__(self, completion: Completion) -> None:
         self.completion = completion
+
+    def start(self, then: Callable[[], None] | None = None) -> None:
+        if then is not None:
+            then()
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -185,6 +191,13 @@ class _Replaced:
 
     def __init__(self, generation: Generation, known: Call) -> None:
         self._generation, self._known = generation, known
+
+    def start(self, then: Callable[[], None] | None = None) -> None:
+        self._generation.start(then)
+
+    @property
+    def over(self) -> bool:
+        return self._generation.over
 
     def __iter__(self) -> Iterator[str]:
         yield from self._generation

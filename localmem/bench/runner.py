@@ -310,7 +310,7 @@ def _header(
         "model": Path(profile.name).name,
         "sha256": processor.model,
         "window": processor.window,
-        "chunk": processor.llama.chunk,
+        "chunk": processor.chunk,
         "dialect": profile.dialect,
         "gpu_layers": plan.options.gpu_layers,
         "seed": plan.options.seed,

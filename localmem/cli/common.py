@@ -37,6 +37,13 @@ _TURN = (
     click.option("--seed", type=int, default=0, metavar="S", help="Seed of the sampling."),
     click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token."),
     click.option("--gpu-layers", type=click.IntRange(0), metavar="N", help="Layers on the GPU (else all)."),
+    click.option("--cache", type=click.Choice(["f16", "q8_0", "q4_0"]), help="How keys and values are kept."),
+    click.option(
+        "--reuse",
+        type=click.Choice(["exact", "shift"]),
+        help="What only moved in a prompt: evaluate or shift it.",
+    ),
+    click.option("--drafts/--no-drafts", default=None, help="Guess copied text and verify it in one pass."),
     click.option("--grammar/--no-grammar", default=True, hidden=True),
 )
 

@@ -19,7 +19,7 @@ from localmem.kernel.readahead import related, written
 from localmem.kernel.settings import Settings
 from localmem.memory.desk import Desk
 from localmem.memory.memory import Memory
-from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor, Segment, Shape
+from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
 from localmem.records import Call, Delta, Event, EventKind, Item, Result, Usage, spoken
 
 
@@ -104,6 +104,10 @@ class Agent:
         if self._generation is not None:
             self._generation.cancel()
 
+    def look_ahead(self) -> None:
+        """Prepare the next eviction while nobody waits; for the time after a turn."""
+        self._pressure.look_ahead()
+
     def report(self) -> Report:
         """Return how the window is used, in tokens."""
         return self.context.report()
@@ -161,8 +165,9 @@ class Agent:
     def _decide(self, event: Event, shape: Calls) -> Generator[Item, None, Call | None]:
         """Let the model choose its next call. Yields pieces of a message; returns the call, or None."""
         behind = [question(event.text, self.processor)] if shape.verdict else []
-        limits = Limits(self.context.answer, self.settings.sampling)
-        generation = self._generate(self.context.prompt(*behind), shape, limits)
+        limits = Limits(self.context.answer, self.settings.sampling, self.memory.name)
+        shown = self.context.prompt(*behind)
+        generation = self._under_way(self.processor.generate(shown, shape, limits))
         said, over = "", False
         try:
             for piece in generation:
@@ -258,18 +263,17 @@ class Agent:
         else:
             self.memory.close_turn(turn)
 
-    def _generate(self, shown: Sequence[Segment], shape: Shape, limits: Limits) -> Generation:
-        """Start a generation that `interrupt` can end, even where it came before the start."""
-        self._generation = self.processor.generate(shown, shape, limits)
+    def _under_way(self, generation: Generation) -> Generation:
+        """Let `interrupt` end a generation, even where it came before the start."""
+        self._generation = generation
         if self._interrupted:
-            self._generation.cancel()
-        return self._generation
+            generation.cancel()
+        return generation
 
-    def _complete(self, shown: Sequence[Segment], shape: Shape, limits: Limits) -> Completion:
+    def _complete(self, generation: Generation) -> Completion:
         """Run a generation that nobody watches to its end."""
-        generation = self._generate(shown, shape, limits)
         try:
-            for _ in generation:
+            for _ in self._under_way(generation):
                 pass
         finally:
             self._generation = None

@@ -108,8 +108,11 @@ class MainContext:
 
     def show_summary(self, summary: str) -> None:
         """Put the summary of what left the queue in place, cut to its share of the room."""
+        self._summary = self._summary_of(summary)
+
+    def _summary_of(self, summary: str) -> Segment:
         text = f"\nSummary of what left your window:\n{summary}\n" if summary else ""
-        self._summary = fit(Summary(text), int(self.room * self._settings.summary_share), self._processor)
+        return fit(Summary(text), int(self.room * self._settings.summary_share), self._processor)
 
     def add(self, record: Record) -> None:
         """Put a record at the end of the queue, cut to what one record may take.
@@ -227,6 +230,18 @@ class MainContext:
         segments = [entry.segment for entry in self._queue if entry.record.id in chosen]
         shown = [self._processor.encode(event) for event in behind]
         return [*self._head(), *segments, *shown, self._opening]
+
+    def prompt_without(self, records: Sequence[Record], summary: str) -> list[Segment]:
+        """Return the prompt as it begins once these records have left and the summary is in their place."""
+        gone = {record.id for record in records}
+        segments = [entry.segment for entry in self._queue if entry.record.id not in gone]
+        return [self._system, self._functions, self._core, self._summary_of(summary), *segments]
+
+    def pressure_without(self, records: Sequence[Record]) -> float:
+        """Return the share of the room in use once these records have left."""
+        gone = {record.id for record in records}
+        leaves = sum(len(entry.segment) for entry in self._queue if entry.record.id in gone)
+        return (self.used - leaves) / self.room
 
     def _head(self) -> list[Segment]:
         return [self._system, self._functions, self._core, self._summary]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from localmem.kernel.context import MainContext
+from localmem.kernel.lookahead import Asked, LookAhead
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
 from localmem.kernel.summary import digest, unanswered
 from localmem.memory.memory import Memory
-from localmem.processor.interface import Completion, Limits, Processor, Prose, Segment, Shape
+from localmem.processor.interface import Completion, Generation, Limits, Processor, Prose
 from localmem.records import Event, EventKind, Eviction, Item, Record
 
-Complete = Callable[[Sequence[Segment], Shape, Limits], Completion]
-"""Runs the processor to the end of a completion."""
+Complete = Callable[[Generation], Completion]
+"""Waits for a generation to come to its end."""
 
 
 class Pressure:
@@ -29,6 +30,7 @@ class Pressure:
     ) -> None:
         self._memory, self._processor, self._context = memory, processor, context
         self._settings, self._complete = settings, complete
+        self._ahead: LookAhead | None = None
 
     def relieve(self, event: Event) -> Iterator[Item]:
         """Make room before a decode: yield the alert or the eviction that it took, if any."""
@@ -42,6 +44,23 @@ class Pressure:
             yield from self._evict(event)
         context.squeeze()
 
+    def look_ahead(self) -> None:
+        """Begin what the next eviction will need, where it is near: a summary, then the prompt that will show it.
+
+        Both are made while nobody waits for the processor; a turn that comes before they are ready goes first.
+        """
+        if self._context.pressure <= self._settings.prepare_at:
+            return
+        if self._ahead is None or not self._ahead.holds(self._context, self._memory.summary()):
+            leaving = self._context.leaving()
+            asked = self._summary_of(leaving) if leaving else None
+            if asked is None:
+                return
+            self._ahead = LookAhead(self._processor, self._context, leaving, self._memory.summary(), asked)
+            self._ahead.begin()
+        else:
+            self._ahead.read()
+
     def show_summary(self, event: Event) -> None:
         """Show the summary, and in it the event that is being worked on if it has left the queue."""
         summary = self._memory.summary()
@@ -52,9 +71,14 @@ class Pressure:
     def _evict(self, event: Event) -> Iterator[Item]:
         """Move the oldest records out of the queue; a summary takes their place."""
         before, leaving = self._context.used, self._context.leaving()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.holds(self._context, self._memory.summary()) and ahead.suffices():
+            leaving, summary = ahead.leaving, ahead.summary(self._complete)
+        else:
+            summary = ""
         if not leaving:
             return
-        summary = self._summarise(leaving)
+        summary = summary or self._summarise(leaving)
         stays = next(record for record in self._memory.queue() if record.id > leaving[-1].id)
         self._memory.evict(stays.id, summary)
         self._context.drop(leaving)
@@ -62,17 +86,25 @@ class Pressure:
         yield Eviction(len(leaving), summary, before, self._context.used)
 
     def _summarise(self, leaving: Sequence[Record]) -> str:
-        """Return the new summary of the old one and what leaves, by the model or else by a digest.
+        """Return the new summary of the old one and what leaves, by the model or else by a digest."""
+        asked = self._summary_of(leaving)
+        text = ""
+        if asked is not None:
+            completion = self._complete(self._processor.generate(*asked))
+            text = "" if completion.cancelled else completion.text.strip()
+        return text or digest(leaving, self._memory.summary(), 4 * self._summary_tokens)
 
-        The model reads the beginning of the very prompt that is in its cache, so that only the instruction is
-        evaluated.
+    @property
+    def _summary_tokens(self) -> int:
+        return int(self._context.room * self._settings.summary_share * 0.9)
+
+    def _summary_of(self, leaving: Sequence[Record]) -> Asked | None:
+        """Return what the model is asked for the new summary; None where that does not fit the window.
+
+        It reads the beginning of the very prompt that is in its cache, so that only the instruction is evaluated.
         """
-        tokens = int(self._context.room * self._settings.summary_share * 0.9)
-        characters = 4 * tokens
+        tokens = self._summary_tokens
         shown = self._context.prompt_of(leaving, aside("summarise", words=tokens * 2 // 3))
-        old = self._memory.summary()
         if sum(map(len, shown)) + tokens > self._processor.window:
-            return digest(leaving, old, characters)
-        completion = self._complete(shown, Prose(characters), Limits(tokens, self._settings.sampling))
-        text = "" if completion.cancelled else completion.text.strip()
-        return text or digest(leaving, old, characters)
+            return None
+        return shown, Prose(4 * tokens), Limits(tokens, self._settings.sampling, self._memory.name)

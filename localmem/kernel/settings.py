@@ -14,6 +14,7 @@ LIMITS = (
     "warn_at",
     "evict_at",
     "evict_to",
+    "prepare_at",
     "core_share",
     "summary_share",
     "record_share",
@@ -38,7 +39,8 @@ class Settings:
     `heartbeat` "asked" leaves chaining to the model (request_heartbeat), "derived" goes on after searches and
     edits. `memory_step` asks for core memory edits in a step of their own before the reply. `bias` calibrates
     the choice between functions (see `interface.Calls`). `read_ahead` is how many tokens of related memories are
-    put in front of what a person says, before the model asks for any; 0 for none.
+    put in front of what a person says, before the model asks for any; 0 for none. From a pressure of `prepare_at`
+    on, the next eviction is prepared while nobody waits; 1 for never.
     """
 
     functions: str = "small"
@@ -52,6 +54,7 @@ class Settings:
     warn_at: float = 0.7
     evict_at: float = 1.0
     evict_to: float = 0.5
+    prepare_at: float = 0.7
     core_share: float = 0.45
     summary_share: float = 0.15
     record_share: float = 0.3

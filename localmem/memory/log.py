@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -105,7 +106,6 @@ def _to_row(record: Record) -> tuple[str, int, dict[str, Any], bytes]:
         case Event():
             return "event", 0, {"kind": record.kind.value, "text": record.text, "note": record.note}, b""
         case Call():
-            usage = record.usage
             payload = {
                 "thought": record.thought,
                 "function": record.function,
@@ -114,13 +114,7 @@ def _to_row(record: Record) -> tuple[str, int, dict[str, Any], bytes]:
                 "model": record.model,
                 "cut": record.cut,
                 "aside": record.aside,
-                "usage": {
-                    "prompt_tokens": usage.prompt_tokens,
-                    "reused_tokens": usage.reused_tokens,
-                    "completion_tokens": usage.completion_tokens,
-                    "forward_passes": usage.forward_passes,
-                    "seconds": usage.seconds,
-                },
+                "usage": asdict(record.usage),
             }
             return "call", 0, payload, array("i", record.ids).tobytes()
         case Result():

@@ -110,7 +110,7 @@ def describe(path: Path) -> dict[str, object]:
     from localmem.processor.llama import Llama
     from localmem.processor.tokens import Tokenizer
 
-    llama = Llama(path, window=64, vocab_only=True)
+    llama = Llama(path, cells=64, vocab_only=True)
     try:
         layout = model_layout(llama, Tokenizer(llama.vocab), dialect.load("json"))
     finally:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from localmem.errors import ModelBroken
 from localmem.processor import dialect as dialects
 from localmem.processor.chat_template import model_layout
+from localmem.processor.choosing import Chooser
 from localmem.processor.decoding import LlamaGeneration
+from localmem.processor.drafts import Lookup
 from localmem.processor.grammar import Grammars
 from localmem.processor.interface import (
     Abilities,
@@ -22,19 +26,32 @@ from localmem.processor.interface import (
     Shape,
     Summary,
 )
-from localmem.processor.llama import Llama
+from localmem.processor.llama import Llama, Logits
 from localmem.processor.registry import Profile
+from localmem.processor.scheduler import Scheduler
+from localmem.processor.slots import Slot, Slots
+from localmem.processor.snapshots import Snapshots
 from localmem.processor.tokens import Tokenizer
+from localmem.processor.work import Work
 from localmem.records import Call, Event, EventKind, Result
 
 IDENTIFYING_BYTES = 32 << 20
 """Header and vocabulary of the largest models, and some of the weights."""
 
 
-class LlamaProcessor:
-    """A Processor over llama.cpp. One thread generates at a time; a generation is cancelled from any.
+ROW_COST_CPU = 0.2
+ROW_COST_GPU = 0.03
+"""What one more row makes a decode longer, as a share of it: what a drafted token has to be worth."""
 
-    `grammar` off lets the model write freely and reads its calls leniently: the baseline of benchmarks.
+
+class LlamaProcessor:
+    """A Processor over llama.cpp. Any thread may generate, also several at once; a generation is cancelled from any.
+
+    `agents` is how many are kept in the cache at once; `snapshots` is the folder where `rest` keeps what they
+    hold. `grammar` off lets the model write freely and reads its calls leniently: the baseline of benchmarks.
+    `drafts` off generates one token a pass but for what the grammar forces. `reuse` "shift" moves what only
+    changed its place in a prompt instead of evaluating it again: faster, and not exactly the same. `cache` is how
+    keys and values are kept (see `llama.CACHE_TYPES`). None leaves them to the profile.
     Raises ModelBroken when the file cannot be loaded.
     """
 
@@ -47,12 +64,24 @@ class LlamaProcessor:
         grammar: bool = True,
         gpu_layers: int | None = None,
         threads: int | None = None,
+        agents: int = 1,
+        snapshots: Path | None = None,
+        drafts: bool | None = None,
+        reuse: str | None = None,
+        cache: str | None = None,
     ) -> None:
         self.profile = profile
         self._window = window or profile.window
         self._grammar = grammar
         self.dialect = dialects.load(profile.dialect)
-        self.llama = Llama(path, window=self._window, gpu_layers=gpu_layers, threads=threads)
+        self.llama = Llama(
+            path,
+            cells=self._window * (agents + 1),  # one window more: for what is made ahead of need
+            sequences=agents + 2,  # and one to put aside what moves
+            cache=cache or profile.cache,
+            gpu_layers=gpu_layers,
+            threads=threads,
+        )
         self.model = profile.sha256 or identity(path)
         self.tokenizer = Tokenizer(self.llama.vocab)
         self.layout = model_layout(self.llama, self.tokenizer, self.dialect)
@@ -62,6 +91,13 @@ class LlamaProcessor:
         }
         self._grammars: Grammars | None = None
         self._asks_heartbeat = profile.heartbeat == "asked"
+        self.drafts = (profile.drafts if drafts is None else drafts) and self.llama.can_cut
+        self.reuse = reuse or profile.reuse
+        self._snapshots = Snapshots(snapshots, self.llama, self._stamp()) if snapshots else None
+        self._slots = Slots(self.llama, agents + 1, self._leaves)
+        self._scheduler = Scheduler(
+            self.llama, self._slots, self._snapshots, shift=self.reuse == "shift" and self.llama.can_shift
+        )
 
     @property
     def window(self) -> int:
@@ -71,7 +107,7 @@ class LlamaProcessor:
     def abilities(self) -> Abilities:
         example = Call("why" if self.profile.thought else "", "FUNCTION", {"ARGUMENT": "VALUE"})
         howto = self.dialect.write(example, heartbeat=self._asks_heartbeat)
-        return Abilities(self.model, howto, self._grammar, self.llama.can_shift)
+        return Abilities(self.model, howto, self._grammar, self.llama.can_shift, self._snapshots is not None)
 
     def encode(self, record: Encodable) -> Segment:
         match record:
@@ -95,10 +131,50 @@ class LlamaProcessor:
         ids = [token for segment in prompt for token in segment.ids]
         if len(ids) + limits.tokens > self._window:
             raise ValueError(f"{len(ids)} prompt and {limits.tokens} answer tokens exceed {self._window}")
-        matcher = self.grammars.start(shape) if self._grammar else None
+        matcher = self.grammars.start(shape) if self._grammar and limits.tokens else None
+        chooser = Chooser(self.tokenizer, self.dialect, shape, limits, matcher)
+        lookup = Lookup(ids, limits.tokens, self.row_cost) if self.drafts else None
+        work = Work(ids, limits, chooser, self.tokenizer, matcher, lookup)
         return LlamaGeneration(
-            self.llama, self.tokenizer, self.dialect, ids, shape, limits, matcher, self.model
+            self._scheduler, work, self.dialect, shape, grammar=self._grammar, model=self.model
         )
+
+    @property
+    def chunk(self) -> int:
+        """The most tokens of one decode."""
+        return self.llama.chunk
+
+    @property
+    def row_cost(self) -> float:
+        """What one more row makes a decode longer, as a share of it."""
+        return ROW_COST_GPU if self.llama.on_gpu else ROW_COST_CPU
+
+    def begin_with(self, ids: Sequence[int]) -> None:
+        """Let the cache hold these ids and nothing else, evaluated from an empty cache in whole chunks."""
+        self._scheduler.ask(lambda: self._slots.begin_with(ids))
+
+    def logits(self, ids: Sequence[int]) -> Logits:
+        """Return what the model says behind these ids, shape (vocabulary,)."""
+
+        def job() -> Logits:
+            slot = self._slots.take(ids, "", ahead=False)
+            if slot is None:
+                raise ValueError("every sequence is busy")
+            try:
+                return self._slots.evaluate(slot, ids)
+            finally:
+                self._slots.release(slot)
+
+        return self._scheduler.ask(job)
+
+    def held(self, owner: str = "") -> list[int]:
+        """Return the ids that the cache holds for an agent, from the first on; the most where it has two states."""
+        found = self._scheduler.ask(lambda: [list(slot.ids) for slot in self._slots.of(owner)])
+        return max(found, key=len, default=[])
+
+    def rest(self, owner: str) -> None:
+        """Keep an agent's state on disk, as soon as nothing else is to be done: it has yielded."""
+        self._scheduler.later(owner, lambda: self._save(owner))
 
     @property
     def grammars(self) -> Grammars:
@@ -108,8 +184,34 @@ class LlamaProcessor:
         return self._grammars
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model, after what the agents hold was kept on disk; a second time does nothing."""
+        with suppress(ModelBroken):  # closed before
+            self._scheduler.ask(self._save_all)
+        self._scheduler.close()
         self.llama.close()
+
+    def _save_all(self) -> None:
+        for owner in self._slots.owners():
+            self._save(owner)
+
+    def _save(self, owner: str) -> None:
+        for slot in self._slots.of(owner):
+            if self._snapshots is not None:
+                self._snapshots.save(slot)
+
+    def _leaves(self, slot: Slot) -> None:
+        if self._snapshots is not None and slot.owner is not None:
+            self._snapshots.save(slot)
+            self._snapshots.left(slot.owner)
+
+    def _stamp(self) -> dict[str, object]:
+        return {
+            "model": self.model,
+            "window": self._window,
+            "library": self.llama.library,
+            "cache": self.llama.cache,
+            "chunk": self.llama.chunk,
+        }
 
     def _segment(
         self, role: str, text: str, *, open_: bool = True, close: bool = True, first: bool = False

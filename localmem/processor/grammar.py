@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,14 @@ class Matcher:
         for token in ids:
             self.take(token)
         return ids
+
+    def allows(self, token: int) -> bool:
+        """Return whether a token may come next."""
+        return bool(self._matcher.validate_tokens([token]) == 1)
+
+    def valid(self, draft: Sequence[int]) -> int:
+        """Return how many tokens of a draft may follow each other from here."""
+        return int(self._matcher.validate_tokens(list(draft)))
 
     def allowed(self) -> NDArray[np.int64]:
         """Return the ids that may come next, ascending."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -110,10 +110,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one generation: the most tokens it may take, and how they are sampled."""
+    """Bounds of one generation: the most tokens it may take, and how they are sampled.
+
+    0 tokens evaluate the prompt and generate nothing. `owner` is the agent that it is for: what it leaves in the
+    cache serves that agent's next prompt. `ahead` says that nobody waits for it yet: it is made while nothing else
+    is to be done, and beside what the cache holds for the agent's own prompt.
+    """
 
     tokens: int
     sampling: Sampling = Sampling()
+    owner: str = ""
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,13 @@ class Generation(Protocol):
     """One completion in the making: iterate for the pieces of the message, then read `completion`."""
 
     def __iter__(self) -> Iterator[str]: ...
+
+    def start(self, then: Callable[[], None] | None = None) -> None:
+        """Begin without a reader, and call `then` when it is over; iterating begins by itself."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to an end, of whatever kind."""
 
     def cancel(self) -> None:
         """Stop between two tokens; callable from any thread and from a signal handler."""

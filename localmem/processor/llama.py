@@ -1,4 +1,4 @@
-"""A loaded GGUF model and its KV cache: evaluate token ids at positions, read logits, forget a tail."""
+"""A loaded GGUF model and its KV cache of several sequences: evaluate token ids at positions, read logits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,27 @@ Logits = NDArray[np.float32]
 
 CHUNK_CPU = 64
 CHUNK_GPU = 512
-"""Prompt tokens in one decode. On a CPU a stop takes effect inside it, on a GPU behind it."""
-
+"""Tokens in one decode at most. On a CPU a stop takes effect inside it, on a GPU behind it."""
 
 ABORTED = 2
-"""What llama_decode returns when its abort callback said so."""
+FULL = 1
+"""What llama_decode returns when its abort callback said so, and when the cache has no cell left."""
+
+CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
+"""How keys and values may be kept; the quantised ones take about half and a quarter of the memory."""
+
+
+class Row(NamedTuple):
+    """One token to evaluate: where, in which sequence, and whether its logits will be read."""
+
+    token: int
+    position: int
+    sequence: int
+    read: bool
+
+
+class CacheFull(Exception):
+    """No cell of the KV cache is left for a decode; nothing of it was evaluated."""
 
 
 class Stop:
@@ -38,23 +54,25 @@ class Stop:
     def set(self) -> None:
         self._byte[0] = b"x"
 
-    def is_set(self) -> bool:
-        return self._byte[0] != b"\0"
+    def clear(self) -> None:
+        self._byte[0] = b"\0"
 
 
 class Llama:
-    """One model, one context, one sequence. `cached` are the ids whose keys and values are in the cache.
+    """One model and one context of `sequences` sequences that share `cells` cells of the KV cache.
 
     Raises ModelBroken when the file cannot be loaded. `gpu_layers` None puts all layers on the GPU if the
     installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others
-    work too).
+    work too). `cache` is one of CACHE_TYPES. Only one thread may use it; `stop` is set from any.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        window: int,
+        cells: int,
+        sequences: int = 1,
+        cache: str = "f16",
         gpu_layers: int | None = None,
         threads: int | None = None,
         vocab_only: bool = False,
@@ -64,14 +82,16 @@ class Llama:
         _silence(llama_cpp)
         self._lib = llama_cpp
         on_gpu = bool(llama_cpp.llama_supports_gpu_offload()) and gpu_layers != 0
+        self.on_gpu = on_gpu
         self.chunk = CHUNK_GPU if on_gpu else CHUNK_CPU
+        self.cells, self.sequences, self.cache = cells, sequences, cache
         threads = threads or physical_cores()
         try:
             self.handle = llama_cpp.Llama(
                 str(path),
-                n_ctx=window,
-                n_batch=self.chunk,
-                n_ubatch=self.chunk,
+                n_ctx=LEAST_CELLS,  # its own context is not used: it knows one sequence
+                n_batch=1,
+                n_ubatch=1,
                 n_threads=threads,
                 n_threads_batch=threads,
                 n_gpu_layers=(-1 if gpu_layers is None else gpu_layers) if on_gpu else 0,
@@ -85,89 +105,120 @@ class Llama:
             ) from error
         self.vocab = self.handle._model.vocab
         self.metadata: dict[str, str] = self.handle.metadata
-        self.cached: list[int] = []
+        self.stop = Stop()
         if not vocab_only:
-            self._context = self.handle.ctx
-            self._memory = llama_cpp.llama_get_memory(self._context)
-            self._batch = llama_cpp.llama_batch_init(self.chunk, 0, 1)
-            self._stop, self._aborts = Stop(), _reads_a_byte(llama_cpp)
-            self._vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        """Make the context that is used, in place of the one that llama-cpp-python made."""
+        lib, params = self._lib, self.handle.context_params
+        params.n_ctx, params.n_batch, params.n_ubatch = self.cells, self.chunk, self.chunk
+        params.n_seq_max, params.kv_unified = self.sequences, True
+        if self.cache != "f16":
+            params.type_k = params.type_v = getattr(lib, CACHE_TYPES[self.cache])
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # quantised values need it
+        self.handle._ctx.close()
+        self._context = lib.llama_init_from_model(self.handle._model.model, params)
+        if not self._context:
+            self.handle.close()
+            raise ModelBroken(
+                f"{path}: a KV cache of {self.cells:,} tokens does not fit; use a smaller --window, or --cache q8_0"
+            )
+        self._memory = lib.llama_get_memory(self._context)
+        self._batch = lib.llama_batch_init(self.chunk, 0, 1)
+        self._vocab_size: int = lib.llama_vocab_n_tokens(self.vocab)
+        self._aborts = _reads_a_byte(lib)
+        if self._aborts is not None:
+            lib.llama_set_abort_callback(self._context, self._aborts, self.stop.address)
+
+    @property
+    def library(self) -> str:
+        """The version of llama-cpp-python."""
+        return str(self._lib.__version__)
 
     @property
     def can_shift(self) -> bool:
         """Return whether cached positions may be moved (not in recurrent or sliding-window models)."""
         return bool(self._lib.llama_memory_can_shift(self._memory))
 
-    def keep(self, ids: Sequence[int]) -> int:
-        """Forget what differs from the beginning of `ids`; return how many of them are still cached."""
-        same = 0
-        for ours, theirs in zip(self.cached, ids, strict=False):
-            if ours != theirs:
-                break
-            same += 1
-        del self.cached[same:]
-        if not self._lib.llama_memory_seq_rm(self._memory, 0, same, -1):
-            self.clear()  # a recurrent state cannot be cut in the middle
-            return 0
-        return same
+    @property
+    def can_cut(self) -> bool:
+        """Return whether the end of a sequence may be forgotten: a recurrent state has no end to cut."""
+        model = self.handle._model.model
+        return not (self._lib.llama_model_is_recurrent(model) or self._lib.llama_model_is_hybrid(model))
+
+    def evaluate(self, rows: Sequence[Row]) -> bool:
+        """Evaluate at most `chunk` rows in one decode; False when stopped, and then nothing of them is cached.
+
+        Raises CacheFull, and ModelBroken where llama.cpp fails.
+        """
+        batch = self._batch
+        batch.n_tokens = len(rows)
+        for index, row in enumerate(rows):
+            batch.token[index] = row.token
+            batch.pos[index] = row.position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = row.sequence
+            batch.logits[index] = row.read
+        status = self._lib.llama_decode(self._context, batch)
+        if status == 0:
+            return True
+        for row in rows:
+            self.remove(row.sequence, row.position, row.position + 1)
+        if status == ABORTED:
+            return False
+        if status == FULL:
+            raise CacheFull
+        raise ModelBroken(f"llama.cpp could not evaluate {len(rows)} tokens (status {status})")
+
+    def logits(self, row: int) -> Logits:
+        """Return the logits behind a row of the last decode, shape (vocabulary,); overwritten by the next."""
+        pointer = self._lib.llama_get_logits_ith(self._context, row)
+        return np.ctypeslib.as_array(pointer, (self._vocab_size,))
+
+    def remove(self, sequence: int, start: int, end: int = -1) -> bool:
+        """Forget positions [start, end) of a sequence, -1: all from start on; False where that cannot be."""
+        return bool(self._lib.llama_memory_seq_rm(self._memory, sequence, start, end))
+
+    def copy(self, source: int, target: int, end: int) -> None:
+        """Let a sequence share the cells of the first `end` positions of another."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
+
+    def shift(self, sequence: int, start: int, end: int, by: int) -> None:
+        """Move positions [start, end) of a sequence; the next decode turns their keys."""
+        self._lib.llama_memory_seq_add(self._memory, sequence, start, end, by)
 
     def clear(self) -> None:
         """Forget everything."""
         self._lib.llama_memory_clear(self._memory, True)
-        self.cached = []
 
-    def feed(self, ids: Sequence[int], stop: Stop | None = None) -> int:
-        """Evaluate any number of ids behind those cached, a chunk at a time; return in how many passes.
+    def save(self, sequence: int, path: Path, ids: Sequence[int]) -> int:
+        """Write the keys and values of a sequence to a file; return its bytes, 0 when it could not be written."""
+        held = (self._lib.llama_token * len(ids))(*ids)
+        return int(
+            self._lib.llama_state_seq_save_file(self._context, os.fsencode(path), sequence, held, len(ids))
+        )
 
-        When stopped it leaves off: only what was evaluated by then is cached.
-        """
-        passes = 0
-        for start in range(0, len(ids), self.chunk):
-            if stop is not None and stop.is_set():
-                break
-            if not self.evaluate(ids[start : start + self.chunk], stop):
-                break
-            passes += 1
-        return passes
-
-    def evaluate(self, ids: Sequence[int], stop: Stop | None = None) -> bool:
-        """Evaluate at most `chunk` ids behind those cached; the logits of the last one can then be read.
-
-        Returns False when stopped: then nothing of them is cached.
-        """
-        self._stop = stop or Stop()  # kept here: llama.cpp reads it while it works
-        if self._aborts is not None:
-            self._lib.llama_set_abort_callback(self._context, self._aborts, self._stop.address)
-        batch, start, count = self._batch, len(self.cached), len(ids)
-        batch.n_tokens = count
-        for index, token in enumerate(ids):
-            batch.token[index] = token
-            batch.pos[index] = start + index
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = 0
-            batch.logits[index] = index == count - 1
-        status = self._lib.llama_decode(self._context, batch)
-        if status != 0:
-            self.keep(self.cached)
-            if status == ABORTED:
-                return False
-            raise ModelBroken(
-                f"llama.cpp could not evaluate {count} tokens at position {start} (status {status})"
+    def load(self, sequence: int, path: Path, tokens: int) -> bool:
+        """Read a sequence of so many tokens back from a file; False when it does not fit here."""
+        held, count = (self._lib.llama_token * tokens)(), ctypes.c_size_t(0)
+        return bool(
+            self._lib.llama_state_seq_load_file(
+                self._context, os.fsencode(path), sequence, held, tokens, ctypes.byref(count)
             )
-        self.cached.extend(ids)
-        return True
-
-    def logits(self) -> Logits:
-        """Return a copy of the logits behind the last id evaluated, shape (vocabulary,)."""
-        pointer = self._lib.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(pointer, (self._vocab_size,)).copy()
+        )
 
     def close(self) -> None:
         """Free the model and its cache; a second time does nothing."""
         if hasattr(self, "_batch"):
             self._lib.llama_batch_free(self._batch)
-            del self._batch
+            self._lib.llama_free(self._context)
+            del self._batch, self._context
         self.handle.close()
+
+
+LEAST_CELLS = 32
+"""Tokens of the context that llama-cpp-python makes for itself."""
 
 
 def _reads_a_byte(llama_cpp: Any) -> Any:

@@ -85,7 +85,7 @@ class Profile:
     `bytes` and `sha256` are those of the weights (0 and "" when not known yet); `window` is in tokens,
     `thought` in characters. `files`, set for a model that is a folder, gives the sha256 of each file in it.
     `bias` is a constant preference between functions, by name, to take back out. `limits` are figures of the
-    kernel's settings that differ from the usual ones.
+    kernel's settings that differ from the usual ones. `drafts`, `reuse` and `cache` are those of the engine.
     """
 
     name: str
@@ -105,6 +105,9 @@ class Profile:
     bias: Mapping[str, float] = field(default_factory=dict, hash=False)
     limits: Mapping[str, float] = field(default_factory=dict, hash=False)
     sampling: Sampling = field(default_factory=Sampling)
+    drafts: bool = True
+    reuse: str = "exact"
+    cache: str = "f16"
     tested: bool = False
     sources: tuple[Source, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -351,6 +354,9 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "bias": _bias,
     "limits": _limits,
     "sampling": _sampling,
+    "drafts": _is(bool, "true or false"),
+    "reuse": _one_of("exact", "shift"),
+    "cache": _one_of("f16", "q8_0", "q4_0"),
     "tested": _is(bool, "true or false"),
     "sources": _sources,
     "files": _files,

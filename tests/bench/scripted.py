@@ -22,44 +22,27 @@ PROGRAM = Path(__file__)
 MODEL = "smollm2-135m-instruct"
 
 
-class Cache:
-    """Stands in for llama.cpp's cache: knows which ids it holds."""
-
-    chunk = 4
-
-    def __init__(self) -> None:
-        self.cached: list[int] = []
-
-    def clear(self) -> None:
-        self.cached = []
-
-    def keep(self, ids: Sequence[int]) -> int:
-        same = 0
-        while same < min(len(ids), len(self.cached)) and ids[same] == self.cached[same]:
-            same += 1
-        del self.cached[same:]
-        return same
-
-    def feed(self, ids: Sequence[int]) -> None:
-        self.cached += ids
-
-
 class Scripted(ScriptedProcessor):
     """A scripted processor to be benchmarked; `began` are the ids cached when each generation began."""
+
+    chunk = 4
 
     def __init__(self, script: Callable[[Shape], Move], window: int = 4096) -> None:
         super().__init__(script, window=window)
         self.profile: Profile = Registry.load(Path("nowhere"))[MODEL]
         self.model = "scripted"
-        self.llama = Cache()
+        self.cached: list[int] = []
         self.began: list[list[int]] = []
         self.closed = False
 
     def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> ScriptedGeneration:
-        self.began.append(list(self.llama.cached))
+        self.began.append(list(self.cached))
         generation = super().generate(prompt, shape, limits)
-        self.llama.cached = [token for segment in prompt for token in segment.ids]
+        self.cached = [token for segment in prompt for token in segment.ids]
         return generation
+
+    def begin_with(self, ids: Sequence[int]) -> None:
+        self.cached = list(ids)
 
     def close(self) -> None:
         self.closed = True

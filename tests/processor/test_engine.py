@@ -23,7 +23,8 @@ from localmem.functions import executor
 from localmem.functions.schema import Function, Length, Parameter, Range, function
 from localmem.functions.standard import function_set
 from localmem.memory.desk import Desk
-from localmem.processor.decoding import LlamaGeneration, closing_reserve
+from localmem.processor.choosing import closing_reserve
+from localmem.processor.decoding import LlamaGeneration
 from localmem.processor.engine import LlamaProcessor, identity
 from localmem.processor.interface import (
     Calls,
@@ -227,14 +228,15 @@ def test_prompt_and_answer_may_fill_the_window_exactly(engine: LlamaProcessor) -
 
 
 def test_what_is_counted_is_what_is_evaluated(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     said = prompt(engine, NOISE)
     completion, _ = run(engine, said)
     assert completion.usage.prompt_tokens == sum(map(len, said))
     assert completion.usage.completion_tokens == len(completion.ids)
     evaluated = [token for segment in said for token in segment.ids] + list(completion.ids)
-    assert engine.llama.cached == evaluated[: len(engine.llama.cached)]
-    assert len(engine.llama.cached) >= completion.usage.prompt_tokens
+    held = engine.held()
+    assert held == evaluated[: len(held)]
+    assert len(held) >= completion.usage.prompt_tokens
 
 
 def test_segments_say_what_the_template_says(engine: LlamaProcessor) -> None:
@@ -263,14 +265,14 @@ def test_what_was_generated_is_encoded_as_it_was(engine: LlamaProcessor) -> None
 def test_greedy_twice_from_a_cleared_cache_is_the_same(engine: LlamaProcessor) -> None:
     seen = set()
     for _ in range(2):
-        engine.llama.clear()
+        engine.begin_with([])
         seen.add(run(engine, prompt(engine))[0].ids)
     assert len(seen) == 1
 
 
 def test_a_seed_gives_the_same_and_another_something_else(engine: LlamaProcessor) -> None:
     def sampled(seed: int) -> tuple[int, ...]:
-        engine.llama.clear()
+        engine.begin_with([])
         return run(engine, prompt(engine), SHAPES["message"], temperature=1.2, seed=seed)[0].ids
 
     assert sampled(1) == sampled(1)
@@ -278,7 +280,7 @@ def test_a_seed_gives_the_same_and_another_something_else(engine: LlamaProcessor
 
 
 def test_the_next_prompt_reuses_what_it_shares(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     first = prompt(engine)
     completion, _ = run(engine, first)
     assert completion.usage.reused_tokens == 0
@@ -291,18 +293,13 @@ def test_the_next_prompt_reuses_what_it_shares(engine: LlamaProcessor) -> None:
     assert sum(map(len, first[:4])) <= other.reused_tokens < sum(map(len, first))
 
 
-def logits(engine: LlamaProcessor, ids: Sequence[int]) -> np.ndarray:
-    engine.llama.feed(ids[engine.llama.keep(ids[:-1]) :])
-    return engine.llama.logits()
-
-
 def same_cache(engine: LlamaProcessor) -> None:
     """Whether what is in the cache is what evaluating it anew would put there."""
     ids = [token for segment in prompt(engine, "And now?") for token in segment.ids]
-    reused = logits(engine, ids)
-    assert len(engine.llama.cached) == len(ids)
-    engine.llama.clear()
-    assert np.abs(logits(engine, ids) - reused).max() < 1.0
+    reused = engine.logits(ids)
+    assert len(engine.held()) == len(ids)
+    engine.begin_with([])
+    assert np.abs(engine.logits(ids) - reused).max() < 1.0
 
 
 def during_the_prompt(generation: LlamaGeneration) -> None:
@@ -338,21 +335,21 @@ STOPS = [during_the_prompt, between_tokens, before_it_starts, by_leaving, by_an_
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.__name__)
 def test_a_generation_stopped_leaves_the_engine_sound(engine: LlamaProcessor, stop) -> None:  # type: ignore[no-untyped-def]
-    engine.llama.clear()
+    engine.begin_with([])
     long = "word " * 700 if stop is during_the_prompt else "Tell me a story."
     generation = engine.generate(prompt(engine, long), SHAPES["message"], Limits(120))
     stop(generation)
     assert generation.completion.call is None
     assert generation.completion.cancelled
     same_cache(engine)
-    engine.llama.clear()
+    engine.begin_with([])
     fresh = run(engine, prompt(engine))[0].ids
-    engine.llama.clear()
+    engine.begin_with([])
     assert run(engine, prompt(engine))[0].ids == fresh
 
 
 def test_a_cancel_waits_for_no_chunk(engine: LlamaProcessor) -> None:
-    engine.llama.clear()
+    engine.begin_with([])
     generation = engine.generate(prompt(engine, "word " * 700), SHAPES["message"], Limits(120))
     asked: list[float] = []
 
@@ -432,7 +429,7 @@ def test_a_bias_is_for_the_function_and_not_for_an_argument_of_that_name(engine:
 def test_each_chosen_token_was_the_best_allowed(engine: LlamaProcessor) -> None:
     """Evaluates the completion again one token at a time; batches change logits a little, no more."""
     shape = SHAPES["message"]
-    engine.llama.clear()
+    engine.begin_with([])
     said = prompt(engine, "Tell me a story.")
     reserve = closing_reserve(engine.tokenizer, engine.dialect, shape)
     completion, _ = run(engine, said, shape, tokens=reserve + 40)
@@ -443,7 +440,7 @@ def test_each_chosen_token_was_the_best_allowed(engine: LlamaProcessor) -> None:
         forced = matcher.forced()
         done, ids = done + len(forced), [*ids, *forced]
         token = completion.ids[done]
-        found, allowed = logits(engine, ids), matcher.allowed()
+        found, allowed = engine.logits(ids), matcher.allowed()
         assert token in allowed
         assert found[token] >= found[allowed].max() - 1.0
         matcher.take(token)
@@ -511,7 +508,7 @@ from pathlib import Path
 from localmem.errors import ModelBroken
 from localmem.processor.chat_template import describe
 from localmem.processor.llama import Llama
-for load in (lambda path: Llama(path, window=64, gpu_layers=0), describe):
+for load in (lambda path: Llama(path, cells=64, gpu_layers=0), describe):
     for name in sys.argv[1:]:
         try:
             load(Path(name))
