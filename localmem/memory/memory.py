@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localmem.crash import reach
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, core, log, search
+from localmem.memory import archival, core, events, log, search
 from localmem.memory.archival import Passage
 from localmem.memory.clock import Clock, shown, stamp
 from localmem.memory.core import BlockVersion, Origin
 from localmem.memory.desk import Desk
 from localmem.memory.embedder import Embedder
+from localmem.memory.inbox import Inbox
 from localmem.memory.index import VectorIndex, generation_of
 from localmem.memory.search import Meaning
 from localmem.memory.store import Store
@@ -58,7 +59,10 @@ class IndexState:
 
 
 class Memory:
-    """The memory of one agent. Reads are consistent; every method that writes is one transaction."""
+    """The memory of one agent. Reads are consistent; every method that writes is one transaction.
+
+    `inbox` holds what waits for the agent: events and timers.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Memory:
         self._embedder = embedder
         self._index: tuple[Embedder, VectorIndex] | None = None
         self._settled = False
+        self.inbox = Inbox(store, agent, clock)
 
     # what it holds
 
@@ -154,20 +159,38 @@ class Memory:
 
     def paused(self) -> bool:
         """Return whether timed events are to wait: the agent paused its heartbeats."""
-        sql = "SELECT until > ? FROM pauses WHERE agent = ? ORDER BY created_at DESC, until DESC LIMIT 1"
-        row = self._store.read(lambda c: c.execute(sql, [stamp(self._clock), self._agent]).fetchone())
-        return bool(row and row[0])
+        now = stamp(self._clock)
+        return bool(self._store.read(lambda cursor: events.muted_until(cursor, self._agent, now)))
 
     # a turn
 
+    def submit(self, event: Event) -> Event:
+        """Commit an event to the agent's queue, which acknowledges it, and return it with its ticket.
+
+        Callable from any thread; it stops nothing (`Agent.submit` does). Raises UsageError.
+        """
+        return self.inbox.submit(event)
+
     def open_turn(self, event: Event) -> Event:
-        """Commit an event, which acknowledges it, and open its turn; return it with id, turn and time."""
+        """Commit an event, which acknowledges it, and open its turn; return it with id, turn and time.
+
+        One with a ticket leaves the queue in the same transaction, so that it is processed once; raises UsageError
+        when it does not wait there. One that goes on with work that was set aside opens that turn again.
+        """
 
         def work(cursor: Cursor) -> Event:
             now = stamp(self._clock)
-            number = log.insert(cursor, self._agent, event, 0, now)
-            cursor.execute("INSERT INTO turns VALUES (?, ?, true, 0)", [number, self._agent])
-            return replace(event, id=number, turn=number, created_at=shown(now, self._clock))
+            again = events.resumed_by(cursor, self._agent, event.ticket) if event.ticket else 0
+            number = log.insert(cursor, self._agent, event, again, now)
+            if again:
+                cursor.execute(
+                    "UPDATE turns SET open = true WHERE id = ? AND agent = ?", [again, self._agent]
+                )
+            else:
+                cursor.execute("INSERT INTO turns VALUES (?, ?, true, 0)", [number, self._agent])
+            if event.ticket:
+                events.take(cursor, self._agent, event.ticket, again or number)
+            return replace(event, id=number, turn=again or number, created_at=shown(now, self._clock))
 
         return self._store.write(work, "open_turn")
 

@@ -16,7 +16,7 @@ class Migration:
 
 # No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
 # older one, so history is kept and no index is rewritten. Only one thread writes, so tables whose rows change
-# (agents, turns) carry no unique index: the writer checks.
+# (agents, turns, events, interruptions, timers) carry no unique index: the writer checks.
 MIGRATIONS = (
     Migration(
         1,
@@ -68,6 +68,27 @@ MIGRATIONS = (
                 tf INTEGER NOT NULL, length INTEGER NOT NULL)""",
         ),
     ),
+    Migration(
+        2,
+        "the queue of events, turns that were set aside for another event, timers",
+        (
+            "CREATE SEQUENCE event_ids",
+            "CREATE SEQUENCE timer_ids",
+            # turn: 0 while it waits; the log holds its text from then on. resumes: the turn it goes on with.
+            """CREATE TABLE events (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, kind VARCHAR NOT NULL, text VARCHAR NOT NULL,
+                note VARCHAR NOT NULL, turn BIGINT NOT NULL, resumes BIGINT NOT NULL, timer BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE interruptions (
+                turn BIGINT NOT NULL, agent BIGINT NOT NULL, newest BIGINT NOT NULL, waiting BOOLEAN NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            # due: first + n * every (in seconds, 0: once); call: who set it, 0 for a person
+            """CREATE TABLE timers (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, note VARCHAR NOT NULL, first TIMESTAMP NOT NULL,
+                every BIGINT NOT NULL, n BIGINT NOT NULL, active BOOLEAN NOT NULL, call BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+        ),
+    ),
 )
 
 AGENT_TABLES = (
@@ -82,5 +103,8 @@ AGENT_TABLES = (
     "vectors",
     "documents",
     "postings",
+    "events",
+    "interruptions",
+    "timers",
 )
 """Every table whose rows belong to an agent (column `agent`)."""

@@ -15,7 +15,7 @@ import pytest
 from localmem.crash import POINTS, WRITES
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
-from localmem.records import Call
+from localmem.records import Call, Event, EventKind
 from localmem.testing import HashEmbedder
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,26 @@ def check_turns(memory: Memory) -> None:
         assert open_turn.steps == sum(r.call in results for r in open_turn.records if hasattr(r, "call"))
 
 
+def check_waiting(memory: Memory, said: dict[str, list[str]]) -> None:
+    """What was handed in waits or was taken, once; a timer is set or has fired, once."""
+    taken = [record.ticket for record in memory.records() if isinstance(record, Event) and record.ticket]
+    pending = [event.ticket for event in memory.inbox.pending()]
+    assert len(set(taken) | set(pending)) == len(taken) + len(pending)
+    assert set(map(int, said.get("submitted", []))) <= set(taken) | set(pending)
+    assert set(map(int, said.get("taken", []))) <= set(taken)
+    assert all(memory.inbox.turn_of(ticket) for ticket in taken)
+    records = [*memory.records(), *memory.inbox.pending()]
+    fired = sum(isinstance(record, Event) and record.kind is EventKind.TIMER for record in records)
+    notes = [timer.note for timer in memory.inbox.timers()]
+    if "due" in said.get("timer", []):
+        assert fired + notes.count("due") == 1
+    if "later" in said.get("timer", []) and "closed" not in said:
+        assert notes.count("later") == 1
+    assert "removed" not in said or "later" not in notes
+    aside = {str(turn.turn) for turn in memory.inbox.interrupted()}
+    assert set(said.get("aside", [])) <= aside | ({*said["aside"]} if "settled" in said else set())
+
+
 def resume(memory: Memory) -> None:
     """Finish an open turn as the kernel does: perform the call that has no result."""
     turn = memory.unfinished()
@@ -84,6 +104,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
         assert "block" not in said or memory.blocks()[-1].label == "notes"
         assert "evicted" not in said or memory.summary() == "summary"
         check_turns(memory)
+        check_waiting(memory, said)
         resume(memory)
         check_turns(memory)
         memory.settle()
