@@ -25,6 +25,10 @@ WRITES = (
     "add_timer",
     "remove_timer",
     "fire",
+    "archive",
+    "load",
+    "load_file",
+    "announce",
 )
 """Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 

@@ -7,14 +7,14 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, core, events, log, search, timers, when
+from localmem.memory import archival, archives, core, events, log, search, timers, when
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
 from localmem.memory.correction import corrected
-from localmem.memory.search import Meaning
 from localmem.records import Block, Page
 
 if TYPE_CHECKING:
+    from localmem.memory.index import Meaning
     from localmem.memory.store import Cursor
 
 
@@ -82,6 +82,14 @@ class Desk:
         Raises FunctionError for an empty text and an exact duplicate.
         """
         return archival.insert(self._cursor, self._agent, text, source, tags, self._origin, self._now)
+
+    def insert_shared_passage(self, archive: str, text: str, *, source: str) -> int:
+        """Store a passage in an archive that is attached to the agent, and return its id.
+
+        Raises FunctionError where the agent may not write, for an empty text and an exact duplicate.
+        """
+        owner = archives.writable(self._cursor, self._agent, archive)
+        return archival.insert(self._cursor, owner, text, source, (), self._origin, self._now)
 
     def retire_passage(self, passage: int) -> None:
         """Take a passage out of every search (its text is kept). Raises FunctionError when there is none."""

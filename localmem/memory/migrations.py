@@ -89,7 +89,32 @@ MIGRATIONS = (
                 created_at TIMESTAMP NOT NULL)""",
         ),
     ),
+    # An archive has an id of the same sequence as agents and takes their place in the column `agent` of what it
+    # holds. What documents brought is deleted for good when its file is taken out or no longer says it.
+    Migration(
+        3,
+        "named archives, attached to agents; files that were loaded, and where their passages stand",
+        (
+            "CREATE SEQUENCE file_ids",
+            """CREATE TABLE archives (
+                id BIGINT NOT NULL, name VARCHAR NOT NULL, generation BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE attachments (
+                agent BIGINT NOT NULL, archive BIGINT NOT NULL, writable BOOLEAN NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE files (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, path VARCHAR NOT NULL, name VARCHAR NOT NULL,
+                hash VARCHAR NOT NULL, bytes BIGINT NOT NULL, characters BIGINT NOT NULL,
+                whole BOOLEAN NOT NULL, told BOOLEAN NOT NULL, loaded_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE places (
+                agent BIGINT NOT NULL, file BIGINT NOT NULL, passage BIGINT NOT NULL, ordinal BIGINT NOT NULL,
+                page INTEGER NOT NULL, heading VARCHAR NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL)""",
+        ),
+    ),
 )
+
+OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
+"""Every table whose rows belong to an archive or an agent (column `agent`)."""
 
 AGENT_TABLES = (
     "records",
@@ -106,5 +131,8 @@ AGENT_TABLES = (
     "events",
     "interruptions",
     "timers",
+    "files",
+    "places",
+    "attachments",
 )
 """Every table whose rows belong to an agent (column `agent`)."""

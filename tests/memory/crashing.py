@@ -6,6 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from localmem import loading
 from localmem.errors import FunctionError
 from localmem.memory.desk import Desk
 from localmem.memory.home import Home
@@ -67,6 +68,18 @@ def waiting(memory: Memory) -> None:
     done("removed", "later")
 
 
+def load(home: Home, path: Path) -> None:
+    """Load a file into an archive, then again when it has changed."""
+    archive = home.create_archive("books")
+    done("archive", "books")
+    home.attach("books", "b")
+    file = path / "book.txt"
+    for text in ("one plum\n\n" * 3, "two pears\n\n" * 3):
+        file.write_text(text)
+        list(loading.load(archive, [file]))
+        done("loaded", text.split()[1])
+
+
 def main(path: Path) -> None:
     with Home.open(path, embedder=HashEmbedder()) as home:
         memory = home.create_agent("a")
@@ -83,6 +96,7 @@ def main(path: Path) -> None:
         done("block", "notes")
         memory.evict(memory.records()[2].id, "summary")
         done("evicted", memory.records()[2].id)
+        load(home, path)
         home.rename_agent("b", "c")
         home.delete_agent("c")
         done("deleted", "c")
