@@ -20,6 +20,15 @@ WRITES = (
     "close_turn",
     "evict",
     "settle",
+    "submit",
+    "set_aside",
+    "add_timer",
+    "remove_timer",
+    "fire",
+    "archive",
+    "load",
+    "load_file",
+    "announce",
 )
 """Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 

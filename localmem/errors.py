@@ -5,8 +5,10 @@ LocalmemError
 │   ├── UsageError            an argument or setting is wrong (exit code 2)
 │   │   ├── UnknownAgent
 │   │   ├── UnknownModel
+│   │   ├── UnknownArchive
 │   │   ├── BadInput          text that is no UTF-8, an empty message
 │   │   └── WindowTooSmall
+│   ├── UnreadableFile        a document that cannot be read as text
 │   ├── ModelMissing          the model's file is not on this machine
 │   ├── HomeInUse             another process owns the home
 │   └── HomeUnusable          the home cannot be created, read or written
@@ -45,12 +47,20 @@ class UnknownModel(UsageError):
     """Neither a profile of that name nor a GGUF file at that path."""
 
 
+class UnknownArchive(UsageError):
+    """No archive of that name in this home."""
+
+
 class BadInput(UsageError):
     """The text handed in cannot be used."""
 
 
 class WindowTooSmall(UsageError):
     """The window leaves too little room for a conversation; the message names the smallest that works."""
+
+
+class UnreadableFile(UserError):
+    """A document cannot be read: of an unknown kind, damaged, protected or without text."""
 
 
 class ModelMissing(UserError):

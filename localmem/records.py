@@ -45,7 +45,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened outside the model. `text` is verbatim; `note` is the kernel's envelope (time)."""
+    """Something that happened outside the model. `text` is verbatim; `note` is the kernel's envelope (time).
+
+    `ticket` is its number among the events handed in to the agent's queue, 0 where it never stood there; `id` and
+    `turn` it has once its turn was opened.
+    """
 
     kind: EventKind
     text: str
@@ -53,6 +57,7 @@ class Event:
     id: int = 0
     turn: int = 0
     created_at: datetime | None = None
+    ticket: int = 0
 
 
 @dataclass(frozen=True, slots=True)

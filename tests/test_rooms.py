@@ -19,6 +19,12 @@ HEAVY = {
     "faiss": "memory",
     "sentence_transformers": "memory",
     "torch": "memory",
+    "pypdf": "documents",
+    "mammoth": "documents",
+    "markdownify": "documents",
+    "bs4": "documents",
+    "charset_normalizer": "documents",
+    "semantic_text_splitter": "documents",
     "click": "cli",
     "prompt_toolkit": "cli",
 }

@@ -19,6 +19,8 @@ COMMANDS = {
     "ask": ("localmem.cli.ask", "One turn: print the reply and leave."),
     "agents": ("localmem.cli.agents", "List, show, create or delete agents."),
     "memory": ("localmem.cli.memory", "Look into an agent's memory, or edit it."),
+    "load": ("localmem.cli.load", "Load documents: text, Markdown, HTML, PDF, DOCX, JSONL."),
+    "archives": ("localmem.cli.archives", "Named archives of documents, shared by agents."),
     "models": ("localmem.cli.models", "List, fetch, verify or add models."),
     "bench": ("localmem.cli.bench", "Run memory benchmarks on a model, and report them."),
     "replay": ("localmem.cli.replay", "Decode a turn again: why a model said what it said."),

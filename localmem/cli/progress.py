@@ -1,8 +1,9 @@
-"""How a pull is shown on standard error: a bar on a terminal, a line per tenth elsewhere."""
+"""How long work is shown on standard error: a bar on a terminal, a line per tenth elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import click
 
@@ -73,6 +74,43 @@ class Bar:
         if rate:
             line += f"  {rate / 1e6:.1f} MB/s"
         return line + (f"  {left // 60:.0f}:{left % 60:02.0f} left" if left >= 1 else "")
+
+
+class Meter:
+    """A bar for work that is counted in `unit`s, with rate and time left; `amount` writes a number of them."""
+
+    def __init__(self, verb: str, unit: str, amount: Callable[[float], str]) -> None:
+        self._verb, self._unit, self._amount = verb, unit, amount
+        self._line = Status(faint=False)
+        self._since, self._first, self._drawn, self._tenth = 0.0, 0, 0.0, 0
+
+    def __call__(self, done: int, total: int, name: str = "") -> None:
+        """Show how far the work is."""
+        now = time.monotonic()
+        if not self._since:
+            self._since, self._first = now, done
+        share = done / total if total else 1.0
+        if now - self._since < 1:
+            return
+        if self._line.live and now - self._drawn > 0.1:
+            self._drawn = now
+            self._line.show(self._shown(done, total, share, now, name))
+        elif not self._line.live and int(share * 10) > self._tenth:
+            self._tenth = int(share * 10)
+            click.echo(f"  {share:4.0%}  {self._amount(done)} of {self._amount(total)}", err=True)
+
+    def clear(self) -> None:
+        """Take the line away, to say something else."""
+        self._line.clear()
+
+    def _shown(self, done: int, total: int, share: float, now: float, name: str) -> str:
+        filled, seconds = round(share * 24), now - self._since
+        rate = (done - self._first) / seconds if seconds > 0.5 else 0.0
+        line = f"  {self._verb} [{'#' * filled}{'-' * (24 - filled)}] {share:4.0%}"
+        if rate:
+            left = (total - done) / rate
+            line += f"  {self._amount(rate)}{self._unit}/s  {left // 60:.0f}:{left % 60:02.0f} left"
+        return f"{line}  {name}"
 
 
 def _amount(progress: Progress) -> str:

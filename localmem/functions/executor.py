@@ -85,6 +85,8 @@ def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
         if not re.fullmatch(DATE_PATTERN, value):
             raise FunctionError(f"{where} is a date such as 2026-01-31, not {_shown(value)}")
         return date.fromisoformat(value)
+    if "pattern" in schema:
+        return _matching(where, value, schema)
     least, most = schema["minLength"], schema["maxLength"]
     assert isinstance(least, int)
     assert isinstance(most, int)
@@ -92,6 +94,15 @@ def _text(where: str, value: str, schema: Mapping[str, object]) -> object:
         raise FunctionError(f"{where} has {len(value)} characters; it may have {least} to {most}")
     if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
         raise FunctionError(f"{where} holds half a character (a lone surrogate)")
+    return value
+
+
+def _matching(where: str, value: str, schema: Mapping[str, object]) -> str:
+    pattern, examples = schema["pattern"], schema["examples"]
+    assert isinstance(pattern, str)
+    assert isinstance(examples, list)
+    if not re.fullmatch(pattern, value):
+        raise FunctionError(f"{where} is written like {examples[0]!r}, not {_shown(value)}")
     return value
 
 

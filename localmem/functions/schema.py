@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ _LEAP_YEAR = "([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26
 _DAY = (
     "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
 )
-DATE_PATTERN = f"^([1-9][0-9]{{3}}-{_DAY}|{_LEAP_YEAR}-02-29)$"
+DAY = f"([1-9][0-9]{{3}}-{_DAY}|{_LEAP_YEAR}-02-29)"
 """Days of the calendar and no others, so that the model cannot write one that is none."""
+DATE_PATTERN = f"^{DAY}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,22 @@ class Range:
 
     least: int
     most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression that a whole string matches, and an example of one, for use in `Annotated`.
+
+    It is held by the grammar: groups, classes, alternatives and bounded repeats; nothing unbounded, no
+    look-around, no reference back.
+    """
+
+    regex: str
+    example: str
+
+
+BEYOND = re.compile(r"[*+]|\{\d*,\}|\(\?(?!:)|\\[1-9]|[\^$]|\\[bBAZ]|[?}]\?")
+"""What a grammar does not take, or what has no end, in a pattern without its classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +109,10 @@ def function(python: Callable[..., str], *, outside: bool = False) -> Function:
     """Return the Function that a typed Python function describes.
 
     The first parameter is the desk and is not shown. Hints: str, int, bool, float, Label, date, Literal of
-    strings, each possibly inside `Annotated[hint, "documentation", Length(...) or Range(...)]`.
+    strings, each possibly inside `Annotated[hint, "documentation", Length(...), Range(...) or Pattern(...)]`.
 
-    Raises DefinitionError for a missing docstring, a missing or unknown hint, or variable arguments.
+    Raises DefinitionError for a missing docstring, a missing or unknown hint, variable arguments, or a pattern
+    that a grammar cannot hold.
     """
     where = f"function {python.__name__}"
     if not (python.__doc__ or "").strip():
@@ -134,7 +153,7 @@ def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:
     if hint is Label:
         return Parameter(name, {}, doc, required, label=True)
     if hint is str:
-        schema = {"type": "string", "minLength": length.least, "maxLength": length.most}
+        schema = _text(f"{where}: argument {name}", length, extras)
     elif hint is bool:
         schema = {"type": "boolean"}
     elif hint is int:
@@ -151,3 +170,20 @@ def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:
             "Label and Literal of strings"
         )
     return Parameter(name, schema, doc, required)
+
+
+def _text(where: str, length: Length, extras: Sequence[object]) -> dict[str, object]:
+    """Return the schema of a string: of bounded length, or what a pattern matches. Raises DefinitionError."""
+    pattern = next((extra for extra in extras if isinstance(extra, Pattern)), None)
+    if pattern is None:
+        return {"type": "string", "minLength": length.least, "maxLength": length.most}
+    outside = re.sub(r"\\[^1-9bBAZ]", "", re.sub(r"\[\^?\]?(?:\\.|[^\]\\])*\]", "", pattern.regex))
+    if found := BEYOND.search(outside):
+        raise DefinitionError(f"{where} has a pattern with {found[0]!r}, which a grammar cannot hold")
+    try:
+        fits = re.fullmatch(pattern.regex, pattern.example)
+    except re.error as error:
+        raise DefinitionError(f"{where} has a pattern that is none: {error}") from error
+    if not fits:
+        raise DefinitionError(f"{where}: the example {pattern.example!r} does not match the pattern")
+    return {"type": "string", "pattern": f"^({pattern.regex})$", "examples": [pattern.example]}

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Annotated
 
 from localmem.errors import DefinitionError
-from localmem.functions.schema import Function, Label, Length, Range, function
+from localmem.functions.schema import DAY, Function, Label, Length, Pattern, Range, function
 from localmem.memory.correction import SELF
 from localmem.memory.desk import Desk
 from localmem.memory.voice import addressed
@@ -96,6 +96,33 @@ def pause_heartbeats(desk: Desk, minutes: Annotated[int, "how long", Range(1, 14
     return f"No timed event wakes you before {until:%Y-%m-%d %H:%M}."
 
 
+_UNIT = "(seconds?|minutes?|hours?|days?|weeks?)"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_COUNT = "[1-9][0-9]{0,2}"
+WHEN = f"in {_COUNT} {_UNIT}|every {_COUNT} (minutes?|hours?|days?|weeks?)|at {_TIME}|{DAY} {_TIME}"
+"""The times that a model may set a timer to; `memory.when` reads them."""
+
+
+def set_timer(
+    desk: Desk,
+    when: Annotated[str, "when it wakes you", Pattern(WHEN, "in 10 minutes")],
+    note: Annotated[str, "what to do then", Length(1, 300)],
+) -> str:
+    """Wake yourself later: "in 10 minutes", "every 2 hours", "at 09:00" or "2026-01-31 09:00"."""
+    number, first = desk.set_timer(when, note)
+    return f"Timer {number} wakes you first at {first:%Y-%m-%d %H:%M:%S}."
+
+
+def remove_timer(desk: Desk, number: Annotated[int, "the timer's number", Range(1, 2**53)]) -> str:
+    """Take a timer back, by its number."""
+    return f"Timer {number} is removed: {desk.remove_timer(number)}"
+
+
+def go_on(desk: Desk) -> str:
+    """Take up again, after this turn, the work that was interrupted."""
+    return f"After this turn you go on with: {desk.go_on()}"
+
+
 def page_out(
     desk: Desk, record: Annotated[int, "the number in the result's first line", Range(1, 2**53)]
 ) -> str:
@@ -151,6 +178,9 @@ _FULL: tuple[Callable[..., str], ...] = (
     archival_memory_search,
     page_out,
     pause_heartbeats,
+    set_timer,
+    remove_timer,
+    go_on,
 )
 SETS = {
     "small": _SMALL,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from threading import Lock
 
 from localmem.errors import BadInput, FunctionError, LocalmemError
 from localmem.functions import executor
@@ -18,7 +19,8 @@ from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
 from localmem.kernel.readahead import related, written
 from localmem.kernel.settings import Settings
 from localmem.memory.desk import Desk
-from localmem.memory.memory import Memory
+from localmem.memory.events import TIMED
+from localmem.memory.memory import Memory, Turn
 from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
 from localmem.records import Call, Delta, Event, EventKind, Item, Result, Usage, spoken
 
@@ -53,31 +55,62 @@ class Agent:
         self._pressure = Pressure(memory, processor, self.context, settings, self._complete)
         self._generation: Generation | None = None
         self._interrupted = False
+        self._calling, self._called, self._heard = Lock(), 0, 0
         self.usage = Usage()
         self.context.load(memory)
 
-    def turn(self, event: Event) -> Iterator[Item]:
-        """Yield every record of one turn, until the model yields control.
+    def submit(self, event: Event) -> Event:
+        """Commit an event to the queue, which acknowledges it, and return it with its ticket; from any thread.
 
-        The event comes back with its id: from then on it is acknowledged, and no crash loses it. Raises BadInput
-        for an empty or unstorable message before anything is stored. A timed event yields nothing while the agent
-        has paused its heartbeats.
+        What a person says stops the turn under way, at its next call or inside the generation: the half-made call
+        is dropped, and the turn is set aside to be gone on with. Raises BadInput and UsageError before anything is
+        stored.
         """
         refuse_unusable(event)
-        if event.kind in (EventKind.HEARTBEAT, EventKind.TIMER) and self.memory.paused():
+        event = self.memory.submit(event)
+        if event.kind is EventKind.USER:
+            with self._calling:
+                self._called = max(self._called, event.ticket)
+            generation = self._generation
+            if self._gives_way and generation is not None:
+                generation.cancel()
+        return event
+
+    def next_event(self) -> Event | None:
+        """Return the event of the queue whose turn is next, due timers included; None when none is to run now.
+
+        `turn` takes it from the queue. `Inbox.next_due` says when the next timer is due.
+        """
+        return self.memory.inbox.next()
+
+    def turn(self, event: Event) -> Iterator[Item]:
+        """Yield every record of one turn, until the model yields control or a person says something (`submit`).
+
+        The event, from the queue or not, comes back with its id: from then on it is acknowledged, and no crash
+        loses it. Raises BadInput for an empty or unstorable message before anything is stored, and UsageError
+        for an event that has left the queue. A timed event yields nothing while the agent has paused its
+        heartbeats: it waits in the queue.
+        """
+        refuse_unusable(event)
+        if event.kind in TIMED and self.memory.paused():
+            if not event.ticket:
+                self.memory.submit(event)
             return
         self._interrupted = False
+        self._heard = max(self._called, event.ticket if event.kind is EventKind.USER else 0)
         counts, now = self.memory.counts(), self._clock()
+        interrupts = any(turn.latest for turn in self.memory.inbox.interrupted())
         opening = login(counts, now, self.settings) if event.kind is EventKind.USER else None
         if opening is not None:
             opening = self.memory.add(opening, 0)
             self.context.add(opening)
             yield opening
-        event = self.memory.open_turn(stamped(event, now, counts.last_active, self.settings))
+        event = self.memory.open_turn(stamped(event, now, counts.last_active, self.settings, interrupts))
         self.context.add(event)
         with self._closing(event):
             yield event
-            yield from self._steps(event, [])
+            again = self.memory.unfinished(event.turn) if event.turn != event.id else None
+            yield from self._pick_up(again) if again else self._steps(event, [])
 
     def resume(self) -> Iterator[Item]:
         """Go on with the turn that a crash interrupted, if there is one; yields like `turn`."""
@@ -85,6 +118,11 @@ class Agent:
         if turn is None:
             return
         self._interrupted = False
+        self._heard = self._called
+        yield from self._pick_up(turn)
+
+    def _pick_up(self, turn: Turn) -> Iterator[Item]:
+        """Go on with an open turn where it was left."""
         results = {record.call: record for record in turn.records if isinstance(record, Result)}
         calls = [record for record in turn.records if isinstance(record, Call)]
         made = [(call, results[call.id]) for call in calls if call.id in results]
@@ -112,11 +150,19 @@ class Agent:
         """Return how the window is used, in tokens."""
         return self.context.report()
 
+    @property
+    def _gives_way(self) -> bool:
+        """Whether a person said something since the turn under way began: `_called` and `_heard` are tickets."""
+        return self._called > self._heard
+
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
         self.context.forget_ahead()
         self._pressure.show_summary(event)
         while True:
+            if self._gives_way:
+                self.memory.inbox.set_aside(event.turn)
+                return
             final = self._is_last(made)
             if final or not self._policy.remembers(event, made):
                 self._read_ahead(event, made)
@@ -135,10 +181,15 @@ class Agent:
         return self._policy.shape(event, made, self.memory.blocks(), final, self._pointless())
 
     def _pointless(self) -> set[str]:
-        """Return the searches that can find nothing: of an empty archive, of what all stands in the queue."""
+        """Return the functions that can do nothing: searches of what is empty or all in the queue, for one."""
         held = self.memory.counts()
         said = sum(bool(spoken(record)) for record in self.context.queue)
         nothing = set() if held.archival else {"archival_memory_search"}
+        offered = {function.name for function in self._policy.functions}
+        if "go_on" in offered and not self.memory.inbox.interrupted():
+            nothing.add("go_on")
+        if "remove_timer" in offered and not self.memory.inbox.timers():
+            nothing.add("remove_timer")
         return nothing | (
             set() if held.recall > said else {"conversation_search", "conversation_search_date"}
         )
@@ -177,7 +228,9 @@ class Agent:
         finally:
             self._generation = None
             self.usage += generation.completion.usage
-            if not over:
+            if not over and self._gives_way and not self._interrupted:
+                self.memory.inbox.set_aside(event.turn)
+            elif not over:
                 self._abandon(event, said)
         if not over:
             return None
@@ -266,7 +319,7 @@ class Agent:
     def _under_way(self, generation: Generation) -> Generation:
         """Let `interrupt` end a generation, even where it came before the start."""
         self._generation = generation
-        if self._interrupted:
+        if self._interrupted or self._gives_way:
             generation.cancel()
         return generation
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from localmem.kernel.settings import Settings
 from localmem.memory.memory import Counts
+from localmem.memory.when import spelt
 from localmem.records import Event, EventKind
 
+INTERRUPTED = "earlier work was interrupted for this"
+"""What is told beside the event that other work gave way to."""
 
-def stamped(event: Event, now: datetime, last: datetime | None, settings: Settings) -> Event:
-    """Return the event as of now, with the time in its note when the record before it is some minutes old."""
-    note = event.note
+
+def stamped(
+    event: Event, now: datetime, last: datetime | None, settings: Settings, interrupts: bool = False
+) -> Event:
+    """Return the event as of now, with the time in its note when the record before it is some minutes old.
+
+    One that waited in the queue as long tells when it came. `interrupts` says that other work gave way to it.
+    """
+    note, came = event.note, event.created_at or now
+    if not note and now - came >= timedelta(minutes=settings.clock_minutes):
+        note = f"from {came:%Y-%m-%d %H:%M}, now {now:%H:%M}"
     if not note and last is not None:
         minutes = (now - last) / timedelta(minutes=1)
         if settings.clock_minutes <= minutes < settings.quiet_minutes:
             note = f"{now:%Y-%m-%d %H:%M}"
-    return Event(event.kind, event.text, note, created_at=now)
+    if interrupts:
+        note = f"{note}; {INTERRUPTED}" if note else INTERRUPTED
+    return replace(event, note=note, created_at=now)
 
 
 def login(counts: Counts, now: datetime, settings: Settings) -> Event | None:
@@ -33,8 +47,4 @@ def login(counts: Counts, now: datetime, settings: Settings) -> Event | None:
 
 def ago(away: timedelta) -> str:
     """Return a span of time in words, in its largest unit."""
-    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        count = int(away.total_seconds() // seconds)
-        if count:
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return "a moment"
+    return spelt(away) if away >= timedelta(minutes=1) else "a moment"

@@ -33,6 +33,11 @@ class Passage:
     retired: bool = False
 
 
+def digest(text: str) -> int:
+    """Return the 64 bits of a text's SHA-256 that passages carry."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+
+
 def insert(
     cursor: Cursor, agent: int, text: str, source: str, tags: Sequence[str], origin: Origin, now: datetime
 ) -> int:
@@ -42,11 +47,10 @@ def insert(
     """
     if not text.strip():
         raise FunctionError("there is nothing to store: the text is empty")
-    digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
     same = cursor.execute(
         """SELECT id FROM passages WHERE agent = $agent AND hash = $hash AND text = $text
            AND id NOT IN (SELECT passage FROM retired WHERE agent = $agent)""",
-        {"agent": agent, "hash": digest, "text": text},
+        {"agent": agent, "hash": digest(text), "text": text},
     ).fetchone()
     if same:
         raise FunctionError(f"exactly this text is stored already, as passage {same[0]}")
@@ -56,7 +60,7 @@ def insert(
     cursor.execute(
         "INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?::BIGINT[], ?)",
         [
-            *(number, agent, text, digest, source, list(tags)),
+            *(number, agent, text, digest(text), source, list(tags)),
             *(origin.author, origin.turn, origin.call, str(list(origin.rests_on)), now),
         ],
     )
@@ -100,10 +104,10 @@ def passages(cursor: Cursor, agent: int, clock: Clock) -> tuple[Passage, ...]:
     return tuple(found)
 
 
-def count(cursor: Cursor, agent: int) -> int:
-    """Return how many passages can be found."""
-    sql = "SELECT count(*) FROM documents WHERE agent = ? AND tier = ?"
-    row = cursor.execute(sql, [agent, bm25.ARCHIVAL]).fetchone()
+def count(cursor: Cursor, owners: Sequence[int]) -> int:
+    """Return how many passages can be found in all."""
+    sql = f"SELECT count(*) FROM documents WHERE agent IN ({bm25.listed(owners)}) AND tier = ?"
+    row = cursor.execute(sql, [bm25.ARCHIVAL]).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -125,7 +129,21 @@ def add_vectors(cursor: Cursor, agent: int, embedder: str, ids: Sequence[int], v
     cursor.execute(f"DELETE FROM vectors WHERE agent = ? AND passage IN ({marks})", [agent])
     rows = [[number, agent, embedder, vector.tobytes()] for number, vector in zip(ids, vectors, strict=True)]
     cursor.executemany("INSERT INTO vectors VALUES (?, ?, ?, ?)", rows)
-    cursor.execute("UPDATE agents SET generation = generation + 1 WHERE id = ?", [agent])
-    row = cursor.execute("SELECT generation FROM agents WHERE id = ?", [agent]).fetchone()
-    assert row is not None
-    return int(row[0])
+    return touch(cursor, agent)
+
+
+def touch(cursor: Cursor, owner: int) -> int:
+    """Say that the vectors of an agent or archive have changed, and return their new generation."""
+    for table in ("agents", "archives"):
+        cursor.execute(f"UPDATE {table} SET generation = generation + 1 WHERE id = ?", [owner])
+    return generation(cursor, owner)
+
+
+def generation(cursor: Cursor, owner: int) -> int:
+    """Return the generation of an agent's or archive's vectors: it grows with every change of them."""
+    row = cursor.execute(
+        """SELECT generation FROM agents WHERE id = $owner
+           UNION ALL SELECT generation FROM archives WHERE id = $owner""",
+        {"owner": owner},
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,29 @@ class Matches:
 
 def add(cursor: Cursor, agent: int, tier: int, doc: int, text: str) -> None:
     """Make a text findable, within the caller's transaction."""
-    counted = Counter(number(term) for term in terms(text))
-    length = counted.total()
-    cursor.execute("INSERT INTO documents VALUES (?, ?, ?, ?)", [agent, tier, doc, length])
-    if counted:
-        # a list is bound as text: binding its elements one by one costs .15 ms each
+    add_many(cursor, agent, tier, [(doc, text)])
+
+
+def add_many(cursor: Cursor, agent: int, tier: int, texts: Sequence[tuple[int, str]]) -> None:
+    """Make texts findable, each under its id, within the caller's transaction."""
+    counted = [(doc, Counter(number(term) for term in terms(text))) for doc, text in texts]
+    lengths = [terms.total() for _, terms in counted]
+    # a list is bound as text: binding its elements one by one costs .15 ms each
+    cursor.execute(
+        "INSERT INTO documents SELECT ?, ?, unnest(?::BIGINT[]), unnest(?::INTEGER[])",
+        [agent, tier, str([doc for doc, _ in texts]), str(lengths)],
+    )
+    rows = [
+        (term, doc, tf, length)
+        for (doc, terms), length in zip(counted, lengths, strict=True)
+        for term, tf in terms.items()
+    ]
+    if rows:
+        columns = [str(list(column)) for column in zip(*rows, strict=True)]
         cursor.execute(
-            "INSERT INTO postings SELECT ?, ?, unnest(?::BIGINT[]), ?, unnest(?::INTEGER[]), ?",
-            [agent, tier, str(list(counted)), doc, str(list(counted.values())), length],
+            """INSERT INTO postings SELECT ?, ?, unnest(?::BIGINT[]), unnest(?::BIGINT[]),
+                                           unnest(?::INTEGER[]), unnest(?::INTEGER[])""",
+            [agent, tier, *columns],
         )
 
 
@@ -49,13 +65,13 @@ def remove(cursor: Cursor, agent: int, tier: int, doc: int) -> None:
         cursor.execute(f"DELETE FROM {table} WHERE agent = ? AND tier = ? AND doc = ?", [agent, tier, doc])
 
 
-def search(cursor: Cursor, agent: int, tier: int, query: str) -> Matches:
-    """Return every text of the tier that shares a telling word with the query, by falling BM25 score.
+def search(cursor: Cursor, owners: Sequence[int], tier: int, query: str) -> Matches:
+    """Return every text of these owners in the tier that shares a telling word with the query, by falling BM25 score.
 
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with k1 1.2 and b .75.
     """
     words = query_words(query)
-    known = _known(cursor, agent, tier, [word.name for word in words if word.name])
+    known = _known(cursor, owners, tier, [word.name for word in words if word.name])
     wanted: set[str] = set()
     telling: set[str] = set()
     for word in words:
@@ -66,29 +82,30 @@ def search(cursor: Cursor, agent: int, tier: int, query: str) -> Matches:
             telling |= found
     if not wanted:
         return Matches([])
-    rows = _score(cursor, agent, tier, wanted, telling or wanted, known)
+    rows = _score(cursor, owners, tier, wanted, telling or wanted, known)
     named = frozenset(doc for doc, _, named in rows if named) if known else frozenset()
     only_names = bool(known) and all(word.name in known for word in words)
     return Matches([(doc, score) for doc, score, _ in rows], named, only_names)
 
 
-def _known(cursor: Cursor, agent: int, tier: int, names: list[str]) -> set[str]:
+def _known(cursor: Cursor, owners: Sequence[int], tier: int, names: list[str]) -> set[str]:
     if not names:
         return set()
-    sql = f"SELECT DISTINCT term FROM postings WHERE agent = ? AND tier = ? AND term IN ({_numbers(names)})"
-    there = {row[0] for row in cursor.execute(sql, [agent, tier]).fetchall()}
+    sql = f"""SELECT DISTINCT term FROM postings
+              WHERE agent IN ({listed(owners)}) AND tier = ? AND term IN ({_numbers(names)})"""
+    there = {row[0] for row in cursor.execute(sql, [tier]).fetchall()}
     return {name for name in names if number(name) in there}
 
 
 def _score(
-    cursor: Cursor, agent: int, tier: int, wanted: set[str], telling: set[str], names: set[str]
+    cursor: Cursor, owners: Sequence[int], tier: int, wanted: set[str], telling: set[str], names: set[str]
 ) -> list[tuple[int, float, bool]]:
     # the numbers are ours, not the user's text: they stand in the statement itself, where a filter is fastest
     sql = f"""
         WITH hits AS (SELECT term, doc, tf, length FROM postings
-                      WHERE agent = $agent AND tier = $tier AND term IN ({_numbers(wanted)})),
+                      WHERE agent IN ({listed(owners)}) AND tier = $tier AND term IN ({_numbers(wanted)})),
              size AS (SELECT count(*) AS n, greatest(avg(length), 1) AS mean FROM documents
-                      WHERE agent = $agent AND tier = $tier),
+                      WHERE agent IN ({listed(owners)}) AND tier = $tier),
              rarity AS (SELECT term, ln(1 + (any_value(n) - count(*) + .5) / (count(*) + .5)) AS idf
                         FROM hits, size GROUP BY term)
         SELECT doc,
@@ -98,7 +115,12 @@ def _score(
         GROUP BY doc
         HAVING bool_or(term IN ({_numbers(telling)}))
         ORDER BY named DESC, score DESC, doc DESC"""
-    return list(cursor.execute(sql, {"agent": agent, "tier": tier}).fetchall())
+    return list(cursor.execute(sql, {"tier": tier}).fetchall())
+
+
+def listed(ids: Iterable[int]) -> str:
+    """Return ids as SQL writes them between the brackets of IN."""
+    return ", ".join(str(int(number)) for number in ids)
 
 
 def _numbers(found: set[str] | list[str]) -> str:

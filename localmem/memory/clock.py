@@ -32,10 +32,17 @@ def span(start: date, end: date, clock: Clock) -> tuple[datetime, datetime]:
     return _midnight(start, clock, datetime.min), _midnight(end, clock, datetime.max, days=1)
 
 
-def _midnight(day: date, clock: Clock, edge: datetime, days: int = 0) -> datetime:
+def kept(local: datetime, clock: Clock) -> datetime:
+    """Return a time of people, which says no zone, as the store keeps it: it is meant in the zone of the clock.
+
+    Raises OverflowError or ValueError for the years 1 and 9999 where UTC has no such time.
+    """
     zone = None if clock is system_clock else clock().tzinfo
+    return local.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
+
+
+def _midnight(day: date, clock: Clock, edge: datetime, days: int = 0) -> datetime:
     try:
-        local = datetime.combine(day + timedelta(days=days), time.min, tzinfo=zone)
-        return local.astimezone(UTC).replace(tzinfo=None)
+        return kept(datetime.combine(day + timedelta(days=days), time.min), clock)
     except (OverflowError, ValueError):  # the years 1 and 9999: no such time in UTC
         return edge

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from localmem.memory import archival, core, log, search
+from localmem.errors import FunctionError, UsageError
+from localmem.memory import archival, archives, core, events, log, search, timers, when
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
 from localmem.memory.correction import corrected
-from localmem.memory.search import Meaning
 from localmem.records import Block, Page
 
 if TYPE_CHECKING:
+    from localmem.memory.index import Meaning
     from localmem.memory.store import Cursor
 
 
@@ -82,6 +83,14 @@ class Desk:
         """
         return archival.insert(self._cursor, self._agent, text, source, tags, self._origin, self._now)
 
+    def insert_shared_passage(self, archive: str, text: str, *, source: str) -> int:
+        """Store a passage in an archive that is attached to the agent, and return its id.
+
+        Raises FunctionError where the agent may not write, for an empty text and an exact duplicate.
+        """
+        owner = archives.writable(self._cursor, self._agent, archive)
+        return archival.insert(self._cursor, owner, text, source, (), self._origin, self._now)
+
     def retire_passage(self, passage: int) -> None:
         """Take a passage out of every search (its text is kept). Raises FunctionError when there is none."""
         archival.retire(self._cursor, self._agent, passage, self._origin, self._now)
@@ -110,6 +119,29 @@ class Desk:
             "INSERT INTO pauses VALUES (?, ?, ?, ?)", [self._agent, until, self._origin.call, self._now]
         )
         return shown(until, self._clock)
+
+    def set_timer(self, text: str, note: str) -> tuple[int, datetime]:
+        """Set a timer; return its id and when it fires first. `text` is read by `when.when`.
+
+        Raises FunctionError for a time that is none or past, and as `timers.add`.
+        """
+        try:
+            at = when.when(text, self._clock)
+        except UsageError as error:
+            raise FunctionError(str(error)) from error
+        number = timers.add(self._cursor, self._agent, at, note, self._origin.call, self._now)
+        return number, shown(at.first, self._clock)
+
+    def remove_timer(self, number: int) -> str:
+        """Let a timer fire no more; return its note. Raises FunctionError, naming the timers there are."""
+        return timers.remove(self._cursor, self._agent, number)
+
+    def go_on(self) -> str:
+        """Queue the newest work that was interrupted once more; return its event's text, cut.
+
+        Raises FunctionError when nothing was interrupted.
+        """
+        return events.go_on(self._cursor, self._agent, self._now, self._clock)
 
     def _put(self, block: Block) -> Block:
         return core.put(self._cursor, self._agent, block, self._origin, self._now)

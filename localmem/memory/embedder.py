@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ class SentenceEmbedder:
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
-        self._path = path
+        self.path = path
         self._model: Any = None
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -38,7 +39,7 @@ class SentenceEmbedder:
         import numpy as np
 
         if self._model is None:
-            self._model = _load(self._path)
+            self._model = _load(self.path)
         rows = self._model.encode(
             list(texts),
             batch_size=32,
@@ -52,6 +53,17 @@ class SentenceEmbedder:
 def find_embedder(folder: Path) -> Embedder | None:
     """Return the embedder whose files lie in a folder, or None (search is by words alone)."""
     return SentenceEmbedder(folder) if (folder / "modules.json").is_file() else None
+
+
+def tokenizer_of(embedder: Embedder) -> str:
+    """Return the tokenizer that an embedder counts with, as JSON and without cutting; "" where it has none."""
+    if not isinstance(embedder, SentenceEmbedder):
+        return ""
+    try:
+        found = json.loads((embedder.path / "tokenizer.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return json.dumps(found | {"truncation": None, "padding": None})
 
 
 def _load(path: Path) -> Any:

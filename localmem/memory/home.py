@@ -15,13 +15,16 @@ from types import TracebackType
 
 from localmem.crash import reach
 from localmem.errors import DiskFault, HomeInUse, HomeUnusable, LocalmemError
-from localmem.memory import agents
+from localmem.memory import agents, archives
 from localmem.memory.agents import AgentRow
+from localmem.memory.archive import Archive
+from localmem.memory.archives import ArchiveRow
 from localmem.memory.clock import Clock, stamp, system_clock
 from localmem.memory.core import DEFAULT_BLOCKS
 from localmem.memory.embedder import FOLDER, Embedder, find_embedder
+from localmem.memory.index import Indexes
 from localmem.memory.memory import Memory
-from localmem.memory.store import Store
+from localmem.memory.store import Cursor, Store
 from localmem.records import Block
 
 LOCK = "owner.lock"
@@ -49,6 +52,7 @@ class Home:
         self._clock = clock
         self._embedder = embedder
         self._embedder_folder = folder
+        self._indexes = Indexes(path / "index", self._find_embedder)
         self._open: dict[str, Memory] = {}
 
     @classmethod
@@ -140,8 +144,7 @@ class Home:
         """Return an agent's memory, the same object each time. Raises UnknownAgent, naming those there."""
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         if name not in self._open:
-            index = self._index_file(number)
-            self._open[name] = Memory(self.store, number, name, self._clock, index, self._find_embedder)
+            self._open[name] = Memory(self.store, number, name, self._clock, self._indexes)
         return self._open[name]
 
     def delete_agent(self, name: str) -> None:
@@ -150,7 +153,7 @@ class Home:
         number = self.store.write(lambda cursor: agents.delete(cursor, name), "delete_agent")
         self._open.pop(name, None)
         reach("delete_agent.index")
-        self._index_file(number).unlink(missing_ok=True)
+        self._indexes.drop(number)
 
     def rename_agent(self, name: str, new: str) -> Memory:
         """Give an agent another name. Raises UnknownAgent, and UsageError for a bad or taken name."""
@@ -158,12 +161,46 @@ class Home:
         self._open.pop(name, None)
         return self.agent(new)
 
+    def archives(self) -> list[ArchiveRow]:
+        """Return every archive, in the order in which they were made."""
+        return list(self.store.read(lambda cursor: archives.listing(cursor, self._clock)))
+
+    def archive(self, name: str) -> Archive:
+        """Return a named archive. Raises UnknownArchive, naming those there."""
+        number = self.store.read(lambda cursor: archives.find(cursor, name))
+        return Archive(self.store, number, name, self._clock, self._indexes)
+
+    def archive_of(self, agent: str) -> Archive:
+        """Return the archive that is an agent's own. Raises UnknownAgent."""
+        number = self.store.read(lambda cursor: agents.find(cursor, agent))
+        return Archive(self.store, number, "", self._clock, self._indexes)
+
+    def create_archive(self, name: str) -> Archive:
+        """Make an archive, attached to nobody. Raises UsageError for a bad or taken name."""
+        self.store.write(lambda cursor: archives.create(cursor, name, stamp(self._clock)), "archive")
+        return self.archive(name)
+
+    def delete_archive(self, name: str) -> None:
+        """Delete an archive with everything in it, for every agent. Raises UnknownArchive."""
+        self._indexes.drop(self.store.write(lambda cursor: archives.delete(cursor, name), "archive"))
+
+    def attach(self, archive: str, agent: str, *, writable: bool = False) -> None:
+        """Let an agent search an archive, and write to it if asked. Raises UnknownAgent and UnknownArchive."""
+
+        def work(cursor: Cursor) -> None:
+            archives.attach(cursor, agents.find(cursor, agent), archive, writable, stamp(self._clock))
+
+        self.store.write(work, "archive")
+
+    def detach(self, archive: str, agent: str) -> None:
+        """Let an agent search an archive no longer. Raises UnknownAgent, UnknownArchive and UsageError."""
+        self.store.write(
+            lambda cursor: archives.detach(cursor, agents.find(cursor, agent), archive), "archive"
+        )
+
     def traces(self, name: str) -> Path:
         """Return the folder for the traces of an agent's turns; a new name does not move it. Raises UnknownAgent."""
         return self.path / TRACES / str(self.store.read(lambda cursor: agents.find(cursor, name)))
-
-    def _index_file(self, agent: int) -> Path:
-        return self.path / "index" / f"{agent}.faiss"
 
     def _find_embedder(self) -> Embedder | None:
         if self._embedder is None:

@@ -1,19 +1,23 @@
-"""The FAISS index of one agent's passages: a stamped cache of the vectors in the store, replaced whole."""
+"""The FAISS index of an agent's or archive's passages: a stamped cache of the vectors in the store."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmem.crash import reach
 from localmem.errors import DiskFault
+from localmem.memory import archival
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from localmem.memory.embedder import Embedder
     from localmem.memory.store import Cursor
 
 
@@ -36,7 +40,7 @@ class VectorIndex:
 
     def sync(self, cursor: Cursor) -> None:
         """Bring the index in step with the store as `cursor` sees it."""
-        generation = generation_of(cursor, self._agent)
+        generation = archival.generation(cursor, self._agent)
         with self._lock:
             if not self._loaded:
                 self._load()
@@ -67,7 +71,7 @@ class VectorIndex:
             if not self._loaded:
                 self._load()
             held = self._index.ntotal if self._index is not None else 0
-            return held, self._generation == generation_of(cursor, self._agent)
+            return held, self._generation == archival.generation(cursor, self._agent)
 
     def save(self) -> None:
         """Write the index to its file, whole or not at all. Does nothing when the file has this state.
@@ -137,7 +141,43 @@ class VectorIndex:
         self._generation = generation
 
 
-def generation_of(cursor: Cursor, agent: int) -> int:
-    """Return the generation of an agent's vectors: it grows with every change of them."""
-    row = cursor.execute("SELECT generation FROM agents WHERE id = ?", [agent]).fetchone()
-    return int(row[0]) if row else 0
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Search by meaning: an embedder, and the index over what it made of the passages of an agent or archive."""
+
+    embedder: Embedder
+    index: Callable[[int], VectorIndex]
+
+
+class Indexes:
+    """The indexes of a home, one for each agent and archive, made with the embedder that is at hand."""
+
+    def __init__(self, folder: Path, embedder: Callable[[], Embedder | None]) -> None:
+        self._folder = folder
+        self._embedder = embedder
+        self._open: dict[tuple[int, str], VectorIndex] = {}
+        self._lock = threading.Lock()
+
+    def meaning(self) -> Meaning | None:
+        """Return what a search by meaning needs, None without an embedder."""
+        embedder = self._embedder()
+        if embedder is None:
+            return None
+        name = embedder.name
+        return Meaning(embedder, lambda owner: self._of(owner, name))
+
+    def drop(self, owner: int) -> None:
+        """Forget an index, its file too."""
+        with self._lock:
+            for key in [key for key in self._open if key[0] == owner]:
+                del self._open[key]
+        self._file(owner).unlink(missing_ok=True)
+
+    def _of(self, owner: int, embedder: str) -> VectorIndex:
+        with self._lock:
+            if (owner, embedder) not in self._open:
+                self._open[owner, embedder] = VectorIndex(self._file(owner), owner, embedder)
+            return self._open[owner, embedder]
+
+    def _file(self, owner: int) -> Path:
+        return self._folder / f"{owner}.faiss"

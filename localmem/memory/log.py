@@ -104,7 +104,8 @@ def _to_row(record: Record) -> tuple[str, int, dict[str, Any], bytes]:
     """Return kind, the call a result answers (0: none), the payload and the token ids of a record."""
     match record:
         case Event():
-            return "event", 0, {"kind": record.kind.value, "text": record.text, "note": record.note}, b""
+            said = {"kind": record.kind.value, "text": record.text, "note": record.note}
+            return "event", 0, said | ({"ticket": record.ticket} if record.ticket else {}), b""
         case Call():
             payload = {
                 "thought": record.thought,
@@ -127,7 +128,8 @@ def _from_row(row: Sequence[Any], clock: Clock) -> Record:
     found = json.loads(payload)
     when = shown(created_at, clock)
     if kind == "event":
-        return Event(EventKind(found["kind"]), found["text"], found["note"], number, turn, when)
+        ticket = found.get("ticket", 0)
+        return Event(EventKind(found["kind"]), found["text"], found["note"], number, turn, when, ticket)
     if kind == "result":
         return Result(found["ok"], found["text"], call, stub or "", number, turn, when)
     usage = Usage(**found.pop("usage"))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from localmem.crash import reach
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, core, log, search
+from localmem.memory import archival, archives, core, events, log, search
 from localmem.memory.archival import Passage
 from localmem.memory.clock import Clock, shown, stamp
 from localmem.memory.core import BlockVersion, Origin
 from localmem.memory.desk import Desk
-from localmem.memory.embedder import Embedder
-from localmem.memory.index import VectorIndex, generation_of
-from localmem.memory.search import Meaning
+from localmem.memory.inbox import Inbox
+from localmem.memory.index import Indexes
+from localmem.memory.settling import settle
 from localmem.memory.store import Store
 from localmem.records import Block, Call, Event, Hit, Page, Record, Result
 
@@ -26,12 +25,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Said = TypeVar("Said", Event, Call)
-BATCH = 64  # passages that get their vectors in one transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much an agent holds: spoken records, passages, and when it last did anything."""
+    """How much an agent finds: spoken records, passages (attached archives' too), and when it last did anything."""
 
     recall: int
     archival: int
@@ -58,7 +56,10 @@ class IndexState:
 
 
 class Memory:
-    """The memory of one agent. Reads are consistent; every method that writes is one transaction."""
+    """The memory of one agent. Reads are consistent; every method that writes is one transaction.
+
+    `inbox` holds what waits for the agent: events and timers.
+    """
 
     def __init__(
         self,
@@ -66,17 +67,15 @@ class Memory:
         agent: int,
         name: str,
         clock: Clock,
-        index: Path,
-        embedder: Callable[[], Embedder | None],
+        indexes: Indexes,
     ) -> None:
         self.name = name
         self._store = store
         self._agent = agent
         self._clock = clock
-        self._index_path = index
-        self._embedder = embedder
-        self._index: tuple[Embedder, VectorIndex] | None = None
+        self._indexes = indexes
         self._settled = False
+        self.inbox = Inbox(store, agent, clock)
 
     # what it holds
 
@@ -93,7 +92,7 @@ class Memory:
     @property
     def vectors(self) -> bool:
         """Whether the archive is searched by meaning too: an embedder is at hand."""
-        return self._embedder() is not None
+        return self._indexes.meaning() is not None
 
     def set_model(self, name: str) -> None:
         """Choose the model this agent runs on."""
@@ -146,28 +145,45 @@ class Memory:
             sql = "SELECT count(text), max(created_at) FROM records WHERE agent = ?"
             row = cursor.execute(sql, [self._agent]).fetchone()
             said, last = row if row else (0, None)
-            return Counts(
-                said, archival.count(cursor, self._agent), shown(last, self._clock) if last else None
-            )
+            found = archival.count(cursor, archives.owners(cursor, self._agent))
+            return Counts(said, found, shown(last, self._clock) if last else None)
 
         return self._store.read(work)
 
     def paused(self) -> bool:
         """Return whether timed events are to wait: the agent paused its heartbeats."""
-        sql = "SELECT until > ? FROM pauses WHERE agent = ? ORDER BY created_at DESC, until DESC LIMIT 1"
-        row = self._store.read(lambda c: c.execute(sql, [stamp(self._clock), self._agent]).fetchone())
-        return bool(row and row[0])
+        now = stamp(self._clock)
+        return bool(self._store.read(lambda cursor: events.muted_until(cursor, self._agent, now)))
 
     # a turn
 
+    def submit(self, event: Event) -> Event:
+        """Commit an event to the agent's queue, which acknowledges it, and return it with its ticket.
+
+        Callable from any thread; it stops nothing (`Agent.submit` does). Raises UsageError.
+        """
+        return self.inbox.submit(event)
+
     def open_turn(self, event: Event) -> Event:
-        """Commit an event, which acknowledges it, and open its turn; return it with id, turn and time."""
+        """Commit an event, which acknowledges it, and open its turn; return it with id, turn and time.
+
+        One with a ticket leaves the queue in the same transaction, so that it is processed once; raises UsageError
+        when it does not wait there. One that goes on with work that was set aside opens that turn again.
+        """
 
         def work(cursor: Cursor) -> Event:
             now = stamp(self._clock)
-            number = log.insert(cursor, self._agent, event, 0, now)
-            cursor.execute("INSERT INTO turns VALUES (?, ?, true, 0)", [number, self._agent])
-            return replace(event, id=number, turn=number, created_at=shown(now, self._clock))
+            again = events.resumed_by(cursor, self._agent, event.ticket) if event.ticket else 0
+            number = log.insert(cursor, self._agent, event, again, now)
+            if again:
+                cursor.execute(
+                    "UPDATE turns SET open = true WHERE id = ? AND agent = ?", [again, self._agent]
+                )
+            else:
+                cursor.execute("INSERT INTO turns VALUES (?, ?, true, 0)", [number, self._agent])
+            if event.ticket:
+                events.take(cursor, self._agent, event.ticket, again or number)
+            return replace(event, id=number, turn=again or number, created_at=shown(now, self._clock))
 
         return self._store.write(work, "open_turn")
 
@@ -245,16 +261,13 @@ class Memory:
 
     def settle(self) -> None:
         """Give passages their missing vectors and save the index, after a yield; quick when nothing waits."""
-        meaning = self._meaning()
+        meaning = self._indexes.meaning()
         if meaning is None or self._settled:
             return
         self._settled = True
         try:
-            while self._embed_some(meaning):
-                pass
-            if self._store.read(lambda cursor: generation_of(cursor, self._agent)):
-                self._store.read(meaning.index.sync)
-                meaning.index.save()
+            for owner in self._store.read(lambda cursor: archives.owners(cursor, self._agent)):
+                settle(self._store, owner, meaning)
         except BaseException:
             self._settled = False
             raise
@@ -278,7 +291,7 @@ class Memory:
 
     def search_archive(self, query: str, page: int = 1, size: int = 5) -> Page:
         """Return one page of passages that match the query by words or by meaning, best first."""
-        meaning = self._meaning()
+        meaning = self._indexes.meaning()
         return self._store.read(
             lambda cursor: search.archive(cursor, self._agent, query, page, size, meaning, self._clock)
         )
@@ -291,7 +304,7 @@ class Memory:
 
     def related(self, text: str, turn: int, size: int = 5) -> tuple[tuple[Hit, ...], tuple[Hit, ...]]:
         """Return what memory holds on a text from before `turn`: passages and things said, `size` of each."""
-        meaning = self._meaning()
+        meaning = self._indexes.meaning()
         return self._store.read(
             lambda cursor: search.related(cursor, self._agent, text, size, turn, meaning, self._clock)
         )
@@ -304,16 +317,20 @@ class Memory:
 
     def index_state(self) -> IndexState | None:
         """Return how the vector index stands to the store, None without an embedder."""
-        meaning = self._meaning()
+        meaning = self._indexes.meaning()
         if meaning is None:
             return None
 
         def work(cursor: Cursor) -> IndexState:
             sql = "SELECT count(*) FROM vectors WHERE agent = ? AND embedder = ?"
             row = cursor.execute(sql, [self._agent, meaning.embedder.name]).fetchone()
-            return IndexState(row[0] if row else 0, *meaning.index.state(cursor))
+            return IndexState(row[0] if row else 0, *meaning.index(self._agent).state(cursor))
 
         return self._store.read(work)
+
+    def attachments(self) -> tuple[tuple[str, bool], ...]:
+        """Return the archives attached to this agent by name, and whether it may write there."""
+        return tuple(self._store.read(lambda cursor: archives.attached(cursor, self._agent)))
 
     # inside
 
@@ -322,18 +339,8 @@ class Memory:
         row = self._store.read(lambda cursor: cursor.execute(sql, [self._agent]).fetchone())
         return row[0] if row else None
 
-    def _meaning(self) -> Meaning | None:
-        embedder = self._embedder()
-        if embedder is None:
-            return None
-        if self._index is None or self._index[0] is not embedder:
-            index = VectorIndex(self._index_path, self._agent, embedder.name)
-            self._index = (embedder, index)
-            self._settled = False
-        return Meaning(*self._index)
-
     def _desk(self, cursor: Cursor, origin: Origin) -> Desk:
-        return Desk(cursor, self._agent, origin, stamp(self._clock), self._clock, self._meaning())
+        return Desk(cursor, self._agent, origin, stamp(self._clock), self._clock, self._indexes.meaning())
 
     def _changed(self, work: Callable[[Cursor], T], point: str) -> T:
         try:
@@ -362,17 +369,3 @@ class Memory:
 
     def _close(self, cursor: Cursor, turn: int) -> None:
         cursor.execute("UPDATE turns SET open = false WHERE id = ? AND agent = ?", [turn, self._agent])
-
-    def _embed_some(self, meaning: Meaning) -> bool:
-        """Give some waiting passages their vectors; return whether there were any."""
-        name = meaning.embedder.name
-        found = self._store.read(lambda cursor: archival.waiting(cursor, self._agent, name, BATCH))
-        if not found:
-            return False
-        ids = [number for number, _ in found]
-        vectors = meaning.embedder.encode([text for _, text in found])
-        generation = self._store.write(
-            lambda cursor: archival.add_vectors(cursor, self._agent, name, ids, vectors), "settle"
-        )
-        meaning.index.extend(ids, vectors, generation)
-        return True

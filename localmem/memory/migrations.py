@@ -16,7 +16,7 @@ class Migration:
 
 # No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
 # older one, so history is kept and no index is rewritten. Only one thread writes, so tables whose rows change
-# (agents, turns) carry no unique index: the writer checks.
+# (agents, turns, events, interruptions, timers) carry no unique index: the writer checks.
 MIGRATIONS = (
     Migration(
         1,
@@ -68,7 +68,53 @@ MIGRATIONS = (
                 tf INTEGER NOT NULL, length INTEGER NOT NULL)""",
         ),
     ),
+    Migration(
+        2,
+        "the queue of events, turns that were set aside for another event, timers",
+        (
+            "CREATE SEQUENCE event_ids",
+            "CREATE SEQUENCE timer_ids",
+            # turn: 0 while it waits; the log holds its text from then on. resumes: the turn it goes on with.
+            """CREATE TABLE events (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, kind VARCHAR NOT NULL, text VARCHAR NOT NULL,
+                note VARCHAR NOT NULL, turn BIGINT NOT NULL, resumes BIGINT NOT NULL, timer BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE interruptions (
+                turn BIGINT NOT NULL, agent BIGINT NOT NULL, newest BIGINT NOT NULL, waiting BOOLEAN NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            # due: first + n * every (in seconds, 0: once); call: who set it, 0 for a person
+            """CREATE TABLE timers (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, note VARCHAR NOT NULL, first TIMESTAMP NOT NULL,
+                every BIGINT NOT NULL, n BIGINT NOT NULL, active BOOLEAN NOT NULL, call BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+        ),
+    ),
+    # An archive has an id of the same sequence as agents and takes their place in the column `agent` of what it
+    # holds. What documents brought is deleted for good when its file is taken out or no longer says it.
+    Migration(
+        3,
+        "named archives, attached to agents; files that were loaded, and where their passages stand",
+        (
+            "CREATE SEQUENCE file_ids",
+            """CREATE TABLE archives (
+                id BIGINT NOT NULL, name VARCHAR NOT NULL, generation BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE attachments (
+                agent BIGINT NOT NULL, archive BIGINT NOT NULL, writable BOOLEAN NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE files (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, path VARCHAR NOT NULL, name VARCHAR NOT NULL,
+                hash VARCHAR NOT NULL, bytes BIGINT NOT NULL, characters BIGINT NOT NULL,
+                whole BOOLEAN NOT NULL, told BOOLEAN NOT NULL, loaded_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE places (
+                agent BIGINT NOT NULL, file BIGINT NOT NULL, passage BIGINT NOT NULL, ordinal BIGINT NOT NULL,
+                page INTEGER NOT NULL, heading VARCHAR NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL)""",
+        ),
+    ),
 )
+
+OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
+"""Every table whose rows belong to an archive or an agent (column `agent`)."""
 
 AGENT_TABLES = (
     "records",
@@ -82,5 +128,11 @@ AGENT_TABLES = (
     "vectors",
     "documents",
     "postings",
+    "events",
+    "interruptions",
+    "timers",
+    "files",
+    "places",
+    "attachments",
 )
 """Every table whose rows belong to an agent (column `agent`)."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from localmem.errors import FunctionError
-from localmem.memory import archival, bm25
+from localmem.memory import archival, archives, bm25
 from localmem.memory.clock import Clock, shown, span
 from localmem.records import Hit, Page
 
 if TYPE_CHECKING:
-    from localmem.memory.embedder import Embedder
-    from localmem.memory.index import VectorIndex
+    from localmem.memory.index import Meaning
     from localmem.memory.store import Cursor
 
 # all-MiniLM-L6-v2, 12 facts and 12 questions in other words: right pairs .28 to .78, wrong ones 2 % over .25
@@ -28,12 +26,14 @@ Rows = dict[int, tuple[str, datetime, str]]
 _SOURCE = """CASE WHEN kind = 'call' THEN 'agent' ELSE payload::JSON ->> 'kind' END"""
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """Search by meaning: an embedder, and the index over what it made of the passages."""
-
-    embedder: Embedder
-    index: VectorIndex
+_PASSAGES = """
+    SELECT p.id, p.text, p.created_at, coalesce(s.place, p.source) FROM passages p
+    LEFT JOIN (SELECT passage, arg_min(f.name || CASE WHEN heading <> '' THEN ', ' || heading ELSE '' END
+                                       || CASE WHEN page > 0 THEN ', p. ' || page ELSE '' END,
+                                       (f.id, ordinal)) AS place
+               FROM places JOIN files f ON f.id = places.file WHERE passage IN ({ids}) GROUP BY passage) s
+              ON s.passage = p.id
+    WHERE p.id IN ({ids})"""
 
 
 def archive(
@@ -41,17 +41,20 @@ def archive(
 ) -> Page:
     """Return passages that share words with the query or are near it in meaning, best first.
 
+    They are the agent's own and those of every archive attached to it.
+
     Two rankings are fused by reciprocal rank (Cormack et al. 2009, k 60); passages that hold an identifier of
     the query come first. A passage is a hit by its words, or by a cosine over FLOOR.
     Raises FunctionError for a page or size under 1.
     """
-    words = bm25.search(cursor, agent, bm25.ARCHIVAL, query)
-    return _archive(cursor, agent, query, words, page, size, meaning, clock)
+    owners = archives.owners(cursor, agent)
+    words = bm25.search(cursor, owners, bm25.ARCHIVAL, query)
+    return _archive(cursor, owners, query, words, page, size, meaning, clock)
 
 
 def _archive(
     cursor: Cursor,
-    agent: int,
+    owners: Sequence[int],
     query: str,
     words: bm25.Matches,
     page: int,
@@ -60,15 +63,17 @@ def _archive(
     clock: Clock,
 ) -> Page:
     near: Ranked = []
-    if meaning is not None and query.strip() and not words.only_names and archival.count(cursor, agent):
-        gone = archival.retired(cursor, agent)
+    if meaning is not None and query.strip() and not words.only_names and archival.count(cursor, owners):
         vector = meaning.embedder.encode([query])[0]
-        near = [hit for hit in meaning.index.near(cursor, vector, FLOOR) if hit[0] not in gone]
+        for owner in owners:
+            gone = archival.retired(cursor, owner)
+            found = meaning.index(owner).near(cursor, vector, FLOOR)
+            near += [hit for hit in found if hit[0] not in gone]
+        near.sort(key=lambda hit: (-hit[1], hit[0]))
     ranked = _fuse(words, near) if near else words.ranked
 
     def rows(ids: str) -> Iterable[tuple[int, str, datetime, str]]:
-        sql = f"SELECT id, text, created_at, source FROM passages WHERE id IN ({ids})"
-        return list(cursor.execute(sql).fetchall())
+        return list(cursor.execute(_PASSAGES.format(ids=ids)).fetchall())
 
     return _page(ranked, page, size, rows, clock)
 
@@ -79,7 +84,7 @@ def recall(cursor: Cursor, agent: int, query: str, page: int, size: int, turn: i
     What was said in `turn` itself is no hit: the question that led to the search shares its words.
     Raises FunctionError for a page or size under 1.
     """
-    ranked = bm25.search(cursor, agent, bm25.RECALL, query).ranked
+    ranked = bm25.search(cursor, [agent], bm25.RECALL, query).ranked
     if turn:
         ranked = [hit for hit in ranked if hit[0] < turn]
     return _page(ranked, page, size, _said(cursor), clock)
@@ -93,12 +98,13 @@ def related(
     Nothing said in `turn` or after it counts. There is nothing on a text with identifiers that memory knows: to
     follow those is the model's work, and shown the first hop it takes that for the answer.
     """
-    said = bm25.search(cursor, agent, bm25.RECALL, text)
-    stored = bm25.search(cursor, agent, bm25.ARCHIVAL, text)
+    owners = archives.owners(cursor, agent)
+    said = bm25.search(cursor, [agent], bm25.RECALL, text)
+    stored = bm25.search(cursor, owners, bm25.ARCHIVAL, text)
     if stored.named or any(record < turn for record in said.named):
         return (), ()
     older = [hit for hit in said.ranked if hit[0] < turn]
-    passages = _archive(cursor, agent, text, stored, 1, size, meaning, clock).hits
+    passages = _archive(cursor, owners, text, stored, 1, size, meaning, clock).hits
     return passages, _page(older, 1, size, _said(cursor), clock).hits
 
 

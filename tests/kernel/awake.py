@@ -75,6 +75,9 @@ def any_call(function: str, text: str) -> Call:
         "archival_memory_search": {"query": text[:100], "page": 2},
         "pause_heartbeats": {"minutes": 5},
         "page_out": {"record": 7},
+        "set_timer": {"when": "in 10 minutes", "note": text[:100]},
+        "remove_timer": {"number": 1},
+        "go_on": {},
         "nothing_to_remember": {},
     }
     return Call("", function, arguments[function])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 
+from localmem import loading
 from localmem.errors import FunctionError
 from localmem.memory.desk import Desk
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
+from localmem.memory.when import When
 from localmem.records import Block, Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
@@ -45,6 +48,38 @@ def turn(memory: Memory, n: int) -> None:
     done("closed", event.turn)
 
 
+def waiting(memory: Memory) -> None:
+    """Hand in an event and take it, fire a timer, let a turn give way, remove a timer."""
+    done("submitted", memory.submit(Event(EventKind.USER, "first")).ticket)
+    memory.inbox.add_timer(When(datetime(2020, 1, 1)), "due")
+    done("timer", "due")
+    memory.inbox.add_timer(When(datetime(2090, 1, 1)), "later")
+    done("timer", "later")
+    for _ in range(2):
+        event = memory.inbox.next()
+        assert event is not None
+        opened = memory.open_turn(event)
+        done("taken", opened.ticket)
+        done("event", opened.id)
+        memory.inbox.set_aside(opened.turn)
+        done("closed", opened.turn)
+        done("aside", opened.turn)
+    memory.inbox.remove_timer(2)
+    done("removed", "later")
+
+
+def load(home: Home, path: Path) -> None:
+    """Load a file into an archive, then again when it has changed."""
+    archive = home.create_archive("books")
+    done("archive", "books")
+    home.attach("books", "b")
+    file = path / "book.txt"
+    for text in ("one plum\n\n" * 3, "two pears\n\n" * 3):
+        file.write_text(text)
+        list(loading.load(archive, [file]))
+        done("loaded", text.split()[1])
+
+
 def main(path: Path) -> None:
     with Home.open(path, embedder=HashEmbedder()) as home:
         memory = home.create_agent("a")
@@ -52,6 +87,7 @@ def main(path: Path) -> None:
         home.create_agent("b").edit(lambda desk: desk.insert_passage("theirs"))
         home.agent("b").settle()
         memory.set_model("m")
+        waiting(memory)
         for n in range(3):
             turn(memory, n)
             memory.settle()
@@ -60,6 +96,7 @@ def main(path: Path) -> None:
         done("block", "notes")
         memory.evict(memory.records()[2].id, "summary")
         done("evicted", memory.records()[2].id)
+        load(home, path)
         home.rename_agent("b", "c")
         home.delete_agent("c")
         done("deleted", "c")

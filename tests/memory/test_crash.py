@@ -13,13 +13,14 @@ import crashing
 import pytest
 
 from localmem.crash import POINTS, WRITES
+from localmem.loading import load
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
-from localmem.records import Call
+from localmem.records import Call, Event, EventKind
 from localmem.testing import HashEmbedder
 
 ROOT = Path(__file__).parents[2]
-AGAIN = ("perform", "settle", "index")
+AGAIN = ("perform", "settle", "index", "load", "load_file", "announce")
 PLACES = [*POINTS, *(f"{point}:2" for point in POINTS if point.split(".")[0] in AGAIN)]
 
 
@@ -55,6 +56,42 @@ def check_turns(memory: Memory) -> None:
         assert open_turn.steps == sum(r.call in results for r in open_turn.records if hasattr(r, "call"))
 
 
+def check_waiting(memory: Memory, said: dict[str, list[str]]) -> None:
+    """What was handed in waits or was taken, once; a timer is set or has fired, once."""
+    taken = [record.ticket for record in memory.records() if isinstance(record, Event) and record.ticket]
+    pending = [event.ticket for event in memory.inbox.pending()]
+    assert len(set(taken) | set(pending)) == len(taken) + len(pending)
+    assert set(map(int, said.get("submitted", []))) <= set(taken) | set(pending)
+    assert set(map(int, said.get("taken", []))) <= set(taken)
+    assert all(memory.inbox.turn_of(ticket) for ticket in taken)
+    records = [*memory.records(), *memory.inbox.pending()]
+    fired = sum(isinstance(record, Event) and record.kind is EventKind.TIMER for record in records)
+    notes = [timer.note for timer in memory.inbox.timers()]
+    if "due" in said.get("timer", []):
+        assert fired + notes.count("due") == 1
+    if "later" in said.get("timer", []) and "closed" not in said:
+        assert notes.count("later") == 1
+    assert "removed" not in said or "later" not in notes
+    aside = {str(turn.turn) for turn in memory.inbox.interrupted()}
+    assert set(said.get("aside", [])) <= aside | ({*said["aside"]} if "settled" in said else set())
+
+
+def check_archive(home: Home, said: dict[str, list[str]]) -> None:
+    """What was loaded is there; loading once more leaves one passage, and only one."""
+    names = [row.name for row in home.archives()]
+    assert set(said.get("archive", [])) <= set(names)
+    if "books" not in names:
+        home.create_archive("books")
+    archive, reader = home.archive("books"), home.create_agent("reader")
+    home.attach("books", "reader")
+    assert reader.search_archive("plum pears").total >= bool(said.get("loaded"))
+    file = home.path / "book.txt"
+    file.write_text("two pears\n\n" * 3)
+    list(load(archive, [file]))
+    assert (archive.files()[0].whole, home.archives()[0].passages) == (True, 1)
+    assert (reader.search_archive("pears").total, reader.search_archive("plum").total) == (1, 0)
+
+
 def resume(memory: Memory) -> None:
     """Finish an open turn as the kernel does: perform the call that has no result."""
     turn = memory.unfinished()
@@ -84,6 +121,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
         assert "block" not in said or memory.blocks()[-1].label == "notes"
         assert "evicted" not in said or memory.summary() == "summary"
         check_turns(memory)
+        check_waiting(memory, said)
         resume(memory)
         check_turns(memory)
         memory.settle()
@@ -93,6 +131,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
         assert state.stored == memory.counts().archival
         crashing.turn(memory, 9)
         check_turns(memory)
+        check_archive(home, said)
 
 
 def test_every_point_is_in_the_source() -> None:

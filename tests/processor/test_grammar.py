@@ -93,6 +93,9 @@ ARGUMENTS: dict[str, dict[str, object]] = {
     "archival_memory_search": {"query": "TEXT"},
     "pause_heartbeats": {"minutes": 1440},
     "page_out": {"record": 2**53},
+    "set_timer": {"when": "2026-11-22 09:00", "note": "TEXT"},
+    "remove_timer": {"number": 12},
+    "go_on": {},
     "nothing_to_remember": {},
 }
 

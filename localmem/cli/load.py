@@ -1,0 +1,111 @@
+"""`localmem load`: documents go into an agent's archive, or into a named one."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from localmem.cli.common import as_json, open_home, safe, to_json
+from localmem.cli.progress import Meter
+from localmem.cli.turns import counted
+from localmem.errors import UsageError
+
+if TYPE_CHECKING:
+    from localmem.loading import FileLoaded
+    from localmem.memory.archive import Archive
+    from localmem.memory.home import Home
+
+_DONE = {"loaded": "loaded", "changed": "loaded anew", "unchanged": "unchanged"}
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--agent", metavar="A", help="Whose archive they go into.  [default: default]")
+@click.option("--archive", "name", metavar="NAME", help="The named archive they go into, made if need be.")
+@click.option("--remove", is_flag=True, help="Take them out instead, with every passage.")
+@as_json
+def command(paths: tuple[Path, ...], agent: str | None, name: str | None, remove: bool, json_: bool) -> None:
+    """Load documents: text, Markdown, HTML, PDF, DOCX, JSONL.
+
+    Folders are loaded with all they hold, hidden files left out. What was loaded and has not changed is left as it
+    is; a load that was stopped goes on where it was. A line of JSONL is {"text": ...}, with an "embedding" if you
+    have one.
+    """
+    if agent and name:
+        raise UsageError("say --agent or --archive, not both")
+    with open_home() as home:
+        archive = _archive(home, agent, name, remove)
+        if remove:
+            _remove(archive, paths)
+            return
+        files = _load(archive, paths)
+    if json_:
+        click.echo(to_json([asdict(file) for file in files]))
+    named = {str(path.resolve()) for path in paths} | {str(path) for path in paths}
+    if any(file.state == "skipped" and file.path in named for file in files):
+        click.get_current_context().exit(1)
+
+
+def _archive(home: Home, agent: str | None, name: str | None, there: bool) -> Archive:
+    """Return the archive that is meant; unless it must be `there`, one that is not is made."""
+    from localmem.runtime import DEFAULT_AGENT, memory_of
+
+    if name:
+        known = [row.name for row in home.archives()]
+        return home.archive(name) if there or name in known else home.create_archive(name)
+    return home.archive_of(memory_of(home, agent or DEFAULT_AGENT).name)
+
+
+def _load(archive: Archive, paths: tuple[Path, ...]) -> list[FileLoaded]:
+    """Load, showing how far it is; return what came of each file."""
+    from localmem.loading import Advance, load
+
+    files: list[FileLoaded] = []
+    meter = Meter("loading", "", lambda count: f"{count / 1e6:.1f} MB")
+    items = load(archive, paths)
+    try:
+        with closing(items):  # type: ignore[type-var]
+            for item in items:
+                if isinstance(item, Advance):
+                    meter(item.done, item.total, item.name)
+                    continue
+                files.append(item)
+                if item.state != "unchanged":
+                    meter.clear()
+                    click.echo(_line(item), err=True)
+    except KeyboardInterrupt:
+        meter.clear()
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise
+    finally:
+        meter.clear()
+    click.echo(_total(files), err=True)
+    return files
+
+
+def _line(file: FileLoaded) -> str:
+    if file.state == "skipped":
+        return f"  skipped {safe(file.path)}: {safe(file.reason)}"
+    new = "" if file.new == file.passages else f", {file.new:,} of them new"
+    return f"  {_DONE[file.state]} {safe(Path(file.path).name)}: {counted(file.passages, 'passage')}{new}"
+
+
+def _total(files: list[FileLoaded]) -> str:
+    states = {state: sum(f.state == state for f in files) for state in (*_DONE, "skipped")}
+    said = [f"{count:,} {_DONE.get(state, state)}" for state, count in states.items() if count]
+    new = sum(file.new for file in files)
+    return f"{', '.join(said) or 'there is nothing to load'}; {counted(new, 'new passage')}"
+
+
+def _remove(archive: Archive, paths: tuple[Path, ...]) -> None:
+    from localmem.loading import key
+
+    gone = [path for path in paths if archive.remove(key(path))]
+    for path in paths:
+        click.echo(f"{path} is {'taken out' if path in gone else 'not in there'}", err=True)
+    if len(gone) < len(paths):
+        click.get_current_context().exit(1)

@@ -1,0 +1,151 @@
+"""Timers: rows that become events when they are due, each firing once, the missed ones late and together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from localmem.errors import FunctionError
+from localmem.memory import events
+from localmem.memory.clock import Clock, shown
+from localmem.memory.when import When, spelt
+from localmem.records import Event, EventKind
+
+if TYPE_CHECKING:
+    from localmem.memory.store import Cursor
+
+LATE = timedelta(minutes=1)
+"""From when on an event says that it comes late."""
+
+MOST = 100
+"""Timers that one agent may have."""
+
+LONGEST = 500
+"""Characters of a timer's note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer that will fire: next at `due`, then every `every` if it repeats. `call`: who set it, 0 for a person."""
+
+    id: int
+    note: str
+    due: datetime
+    every: timedelta | None
+    call: int
+    created_at: datetime
+
+
+def add(cursor: Cursor, agent: int, at: When, note: str, call: int, now: datetime) -> int:
+    """Set a timer and return its id. Raises FunctionError for an empty or endless note, and for too many."""
+    words = " ".join(note.split())
+    if not words:
+        raise FunctionError("a timer needs a note: what is to be done when it fires")
+    if len(words) > LONGEST:
+        raise FunctionError(f"the note has {len(words)} characters; a timer's may have {LONGEST}")
+    if len(_active(cursor, agent)) >= MOST:
+        raise FunctionError(f"there are {MOST} timers already: remove one first")
+    row = cursor.execute("SELECT nextval('timer_ids')").fetchone()
+    assert row is not None
+    every = int(at.every.total_seconds()) if at.every else 0
+    cursor.execute(
+        "INSERT INTO timers VALUES (?, ?, ?, ?, ?, 0, true, ?, ?)",
+        [row[0], agent, words, at.first, every, call, now],
+    )
+    return int(row[0])
+
+
+def remove(cursor: Cursor, agent: int, number: int) -> str:
+    """Let a timer fire no more and return its note. Raises FunctionError, naming those there are."""
+    there = {timer[0]: timer[1] for timer in _active(cursor, agent)}
+    if number not in there:
+        known = ", ".join(map(str, there)) or "none"
+        raise FunctionError(f"there is no timer {number}; there are: {known}")
+    _end(cursor, agent, number)
+    return str(there[number])
+
+
+def listing(cursor: Cursor, agent: int, clock: Clock) -> tuple[Timer, ...]:
+    """Return the timers that will fire, the next one first."""
+    found = [
+        Timer(
+            number,
+            note,
+            shown(_due(first, every, n), clock),
+            timedelta(seconds=every) if every else None,
+            call,
+            shown(made, clock),
+        )
+        for number, note, first, every, n, call, made in _active(cursor, agent)
+    ]
+    return tuple(sorted(found, key=lambda timer: (timer.due, timer.id)))
+
+
+def fire(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> tuple[Event, ...]:
+    """Turn every timer that is due into one event of the queue; each stands for all the firings it missed.
+
+    A repeating timer keeps its beat, first + n * every, however late this comes. While an event of it waits to
+    be processed, it adds none: the next one says what was missed.
+    """
+    fired = []
+    for number, note, first, every, n, _, _ in _ready(cursor, agent, now):
+        due = _due(first, every, n)
+        missed = (now - due) // timedelta(seconds=every) if every else 0
+        event = Event(EventKind.TIMER, _said(number, note, due, missed, now, clock))
+        ticket = events.submit(cursor, agent, event, now, timer=number)
+        fired.append(events.submitted(event, ticket, now, clock))
+        if every:
+            cursor.execute(
+                "UPDATE timers SET n = ? WHERE agent = ? AND id = ?", [n + missed + 1, agent, number]
+            )
+        else:
+            _end(cursor, agent, number)
+    return tuple(fired)
+
+
+def next_due(cursor: Cursor, agent: int) -> datetime | None:
+    """Return when the next timer is due, as the store keeps it; those whose last event still waits do not count."""
+    held = _held(cursor, agent)
+    dues = [_due(first, every, n) for i, _, first, every, n, _, _ in _active(cursor, agent) if i not in held]
+    return min(dues, default=None)
+
+
+def _said(number: int, note: str, due: datetime, missed: int, now: datetime, clock: Clock) -> str:
+    """Return what the agent reads: the note, and where it comes late how late, and how many it stands for."""
+    text = f"Timer {number}: {note}"
+    late = now - due
+    if not missed and late < LATE:
+        return text
+    told = [f"due {shown(due, clock):%Y-%m-%d %H:%M:%S}", f"{spelt(late)} late"]
+    if missed:
+        told.append(f"stands for {missed + 1} firings, {missed} missed")
+    return f"{text} ({', '.join(told)})"
+
+
+def _ready(cursor: Cursor, agent: int, now: datetime) -> list[tuple[Any, ...]]:
+    """The rows of the timers that fire now, the one that was due first first."""
+    held = _held(cursor, agent)
+    rows = [row for row in _active(cursor, agent) if row[0] not in held and _due(*row[2:5]) <= now]
+    return sorted(rows, key=lambda row: (_due(*row[2:5]), row[0]))
+
+
+def _active(cursor: Cursor, agent: int) -> list[tuple[Any, ...]]:
+    sql = """SELECT id, note, first, every, n, call, created_at FROM timers
+             WHERE agent = ? AND active ORDER BY id"""
+    rows: list[tuple[Any, ...]] = cursor.execute(sql, [agent]).fetchall()
+    return rows
+
+
+def _held(cursor: Cursor, agent: int) -> set[int]:
+    """The timers that have an event in the queue."""
+    sql = "SELECT timer FROM events WHERE agent = ? AND turn = 0 AND timer > 0"
+    return {row[0] for row in cursor.execute(sql, [agent]).fetchall()}
+
+
+def _due(first: datetime, every: int, n: int) -> datetime:
+    return first + n * timedelta(seconds=every)
+
+
+def _end(cursor: Cursor, agent: int, number: int) -> None:
+    cursor.execute("UPDATE timers SET active = false WHERE agent = ? AND id = ?", [agent, number])
