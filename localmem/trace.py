@@ -121,7 +121,7 @@ def packed(traces: Sequence[Trace]) -> list[dict[str, Any]]:
             {
                 "shared": shared,
                 "prompt": list(trace.prompt[shared:]),
-                "shape": _shape_as_data(trace.shape),
+                "shape": shape_as_data(trace.shape),
                 "tokens": trace.limits.tokens,
                 "sampling": asdict(trace.limits.sampling),
                 "ids": list(trace.completion.ids),
@@ -153,13 +153,14 @@ def unpacked(rows: Sequence[Mapping[str, Any]], own: Sequence[Function] = ()) ->
     for row in rows:
         before = (*before[: row["shared"]], *row["prompt"])
         limits = Limits(row["tokens"], Sampling(**row["sampling"]))
-        shape = _shape_from_data(row["shape"], own)
+        shape = shape_from_data(row["shape"], own)
         answer = tuple(row["ids"]), row["text"], row["reused"], row.get("cancelled", False)
         recorded.append(Recorded(before, shape, limits, *answer))
     return recorded
 
 
-def _shape_as_data(shape: Shape) -> dict[str, Any]:
+def shape_as_data(shape: Shape) -> dict[str, Any]:
+    """Return a shape as plain data."""
     if isinstance(shape, Prose):
         return {"characters": shape.characters}
     return {
@@ -173,7 +174,8 @@ def _shape_as_data(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _shape_from_data(data: Mapping[str, Any], own: Sequence[Function]) -> Shape:
+def shape_from_data(data: Mapping[str, Any], own: Sequence[Function] = ()) -> Shape:
+    """Return a shape from plain data. Raises DefinitionError for a function that there no longer is."""
     if "characters" in data:
         return Prose(data["characters"])
     known = {python.__name__: function(python) for every in standard.SETS.values() for python in every}

@@ -41,8 +41,11 @@ class Dialect:
 
     def lark(self, shape: Calls) -> str:
         """Return the Lark grammar of exactly the calls that `shape` allows."""
-        schema = {"anyOf": [self._call_schema(shape, function) for function in shape.functions]}
-        return self.grammar.replace("@CALL@", json.dumps(schema | {"x-guidance": JSON_STYLE}))
+        return self.grammar.replace("@CALL@", json.dumps(self.schema(shape) | {"x-guidance": JSON_STYLE}))
+
+    def schema(self, shape: Calls) -> dict[str, object]:
+        """Return the JSON schema of exactly the calls that `shape` allows."""
+        return {"anyOf": [self._call_schema(shape, function) for function in shape.functions]}
 
     def _call_schema(self, shape: Calls, function: Function) -> dict[str, object]:
         fields: dict[str, object] = {}

@@ -172,6 +172,11 @@ class LlamaProcessor:
         found = self._scheduler.ask(lambda: [list(slot.ids) for slot in self._slots.of(owner)])
         return max(found, key=len, default=[])
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being made, for somebody who waits or ahead of need."""
+        return self._scheduler.busy
+
     def rest(self, owner: str) -> None:
         """Keep an agent's state on disk, as soon as nothing else is to be done: it has yielded."""
         self._scheduler.later(owner, lambda: self._save(owner))

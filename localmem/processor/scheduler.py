@@ -50,6 +50,10 @@ class Scheduler:
             self._works.append(work)
             self._changed.notify()
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._works)
+
     def cancel(self, work: Work) -> None:
         """Stop a completion, between two tokens or inside a decode; one that is over stays as it is."""
         work.cancelled = True

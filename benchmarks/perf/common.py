@@ -1,0 +1,140 @@
+"""What every measurement shares: the model, the recorded calls, alternating runs, the table and the JSON line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localmem.memory.home import default_home
+from localmem.processor.engine import LlamaProcessor
+from localmem.processor.interface import Calls
+from localmem.processor.profile import Profile
+from localmem.processor.registry import Registry
+from localmem.runtime import Options, choose_model, registry_of
+from localmem.trace import shape_from_data
+
+CALLS = Path(__file__).with_name("calls.jsonl.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call to be decoded: the task it is from, the prompt with its markup, the shape, the most tokens."""
+
+    task: str
+    prompt: str
+    shape: Calls
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One measurement. `ours` and `peer` are medians in `unit`, `ratio` is what the table in README.md asks for."""
+
+    name: str
+    ratio: float
+    ours: float
+    peer: float
+    unit: str
+    n: int
+    details: Mapping[str, Any]
+
+
+def recorded(count: int | None = None) -> list[RecordedCall]:
+    """Return the recorded calls, spread over both tasks where only some are wanted."""
+    with gzip.open(CALLS, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    calls = [RecordedCall(r["task"], r["prompt"], shape_of(r["shape"]), r["tokens"]) for r in rows]
+    return calls if count is None else calls[:: max(1, len(calls) // count)][:count]
+
+
+def shape_of(data: Mapping[str, Any]) -> Calls:
+    shape = shape_from_data(data)
+    assert isinstance(shape, Calls)
+    return shape
+
+
+def profile_of(model: str | None) -> tuple[Registry, Profile]:
+    """Return the model that is asked for, else the default of the home."""
+    registry = registry_of(default_home())
+    return registry, choose_model(registry, Options(model=model), None)
+
+
+@contextmanager
+def loaded(model: str | None, **how: Any) -> Iterator[LlamaProcessor]:
+    """Load a model for a measurement."""
+    registry, profile = profile_of(model)
+    processor = LlamaProcessor(registry.require(profile), profile, **how)
+    try:
+        yield processor
+    finally:
+        processor.close()
+
+
+def alternating(count: int, *measures: Callable[[int], float]) -> list[list[float]]:
+    """Return what each measure gives `count` times, all in turn; who begins changes with every round."""
+    found: list[list[float]] = [[] for _ in measures]
+    for number in range(count):
+        order = list(range(len(measures)))
+        for index in order[number % len(order) :] + order[: number % len(order)]:
+            found[index].append(measures[index](number))
+    return found
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """Return the quartiles of values, rounded."""
+    if len(values) < 2:
+        return [round(value, 4) for value in values]
+    return [round(value, 4) for value in statistics.quantiles(values, n=4)]
+
+
+def commit() -> str:
+    """Return the commit that runs, with a + where files differ from it; "" outside a checkout."""
+    here = Path(__file__).parent
+    run = lambda *words: subprocess.run(  # noqa: E731
+        ["git", *words], cwd=here, capture_output=True, text=True
+    ).stdout.strip()
+    return run("rev-parse", "--short=10", "HEAD") + ("+" if run("status", "--porcelain", "-uno") else "")
+
+
+def show(outcome: Outcome, model: str | None, as_json: bool) -> None:
+    """Print a measurement: a table, and the JSON line if asked for."""
+    _, profile = profile_of(model)
+    head = {"name": outcome.name, "model": profile.name}
+    figures = {key: getattr(outcome, key) for key in ("ratio", "ours", "peer", "unit", "n")}
+    where = {"sha256": profile.sha256, "commit": commit(), "machine": machine()}
+    line = head | figures | dict(outcome.details) | where
+    width = max(map(len, line))
+    for key, value in line.items():
+        click.echo(f"{key:{width}}  {_shown(value)}", err=as_json)
+    if as_json:
+        click.echo(json.dumps(line))
+
+
+def machine() -> str:
+    """Return the processor and the system that a figure was measured on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    from localmem.processor.machine import physical_cores
+
+    return f"{name}, {physical_cores()} cores, {platform.system()}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

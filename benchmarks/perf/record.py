@@ -1,0 +1,67 @@
+"""The calls that `decode` uses: taken from runs of tasks that need no data, fixed, and committed.
+
+    localmem bench run calls -n 32 --system ours --runs RUNS
+    localmem bench run nested_key_value -n 4 --system ours --runs RUNS
+    python -m benchmarks.perf.record RUNS... [-n 100] [--seed 0]
+
+Each line is a prompt as text, with the markup of the model's template, the shape of the call, and its limit.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from benchmarks.perf.common import CALLS, RecordedCall, loaded
+from localmem.processor.interface import Calls
+from localmem.recording import find_run, of_case
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("-n", "count", default=100, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--model", help="The model of the runs; else the default.")
+def main(runs: tuple[Path, ...], count: int, seed: int, model: str | None) -> None:
+    """Choose calls of both tasks in equal parts and write them beside this file."""
+    from localmem.trace import shape_as_data
+
+    with loaded(model) as processor:
+        every = [[*calls_of(folder, processor.tokenizer.bytes)] for folder in runs]
+    random.Random(seed).shuffle(every[0])
+    chosen: list[RecordedCall] = []
+    for calls in every:
+        random.Random(seed).shuffle(calls)
+    pool = sorted(every, key=len)
+    for left, calls in enumerate(pool):
+        chosen += calls[: (count - len(chosen)) // (len(pool) - left)]
+    with CALLS.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as file:
+        for call in chosen:
+            line = {
+                "task": call.task,
+                "prompt": call.prompt,
+                "shape": shape_as_data(call.shape),
+                "tokens": call.tokens,
+            }
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    click.echo(f"{len(chosen)} calls of {sum(map(len, every))} in {CALLS}")
+
+
+def calls_of(folder: Path, spelled: object) -> Iterator[RecordedCall]:
+    """Yield the calls of every case of the runs in a folder."""
+    for run in sorted(folder.rglob("*.jsonl")):
+        for line in run.read_text("utf-8").splitlines()[1:]:
+            case = json.loads(line)["case"]
+            for generation in of_case(find_run(run.parent, case), case).generations:
+                if isinstance(generation.shape, Calls) and not generation.cancelled:
+                    text = spelled(generation.prompt).decode()  # type: ignore[operator]
+                    yield RecordedCall(run.parent.name, text, generation.shape, generation.limits.tokens)
+
+
+if __name__ == "__main__":
+    main()

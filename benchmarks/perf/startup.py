@@ -1,0 +1,83 @@
+"""Starting: `localmem --help`, and a chat until it asks for the first message, its model in the page cache.
+
+The peer of the help is a bare Python that imports click; that of the chat is llama-cpp-python loading the same file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.perf.common import Outcome, alternating, median, profile_of, spread
+
+CHAT = [sys.executable, "-m", "localmem.cli.main"]
+
+
+def measure(model: str | None, n: int | None) -> Outcome:
+    """Start processes of all kinds in turn."""
+    count = n or 5
+    registry, profile = profile_of(model)
+    path = str(registry.require(profile))
+    load = f"import llama_cpp; llama_cpp.Llama({path!r}, n_ctx={profile.window}, verbose=False)"
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "models").symlink_to(registry.folder)
+        chat(home, profile.name)
+        help_, bare, asking, raw = alternating(
+            count,
+            lambda _: seconds([*CHAT, "--help"]),
+            lambda _: seconds([sys.executable, "-c", "import click"]),
+            lambda _: chat(home, profile.name),
+            lambda _: seconds([sys.executable, "-c", load]),
+        )
+    return Outcome(
+        name="startup",
+        ratio=median(asking) / median(raw),
+        ours=median(asking),
+        peer=median(raw),
+        unit="seconds to the prompt",
+        n=count,
+        details={
+            "help": median(help_),
+            "help_quartiles": spread(help_),
+            "bare_python": median(bare),
+            "chat_quartiles": spread(asking),
+            "load_quartiles": spread(raw),
+        },
+    )
+
+
+def seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def chat(home: Path, model: str) -> float:
+    """Return the seconds until a chat at a terminal asks for a message; it is left with Ctrl-D then."""
+    import pty
+
+    started = time.perf_counter()
+    child, terminal = pty.fork()
+    if not child:
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [*CHAT[:1], "-m", CHAT[2], "--home", str(home), "chat", "--model", model])
+    shown = b""
+    while b">" not in shown.rpartition(b"/help shows")[2]:
+        shown += os.read(terminal, 4096)
+        if b"\x1b[6n" in shown:  # asks where the cursor is
+            os.write(terminal, b"\x1b[1;1R")
+            shown = shown.replace(b"\x1b[6n", b"")
+    spent = time.perf_counter() - started
+    os.write(terminal, b"\x04")
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:
+        pass
+    os.waitpid(child, 0)
+    return spent

@@ -1,0 +1,60 @@
+"""A whole turn of the agent: a message, the memory step, the reply; with drafts and without, in turn.
+
+`ratio` is the median time of a turn without drafts by that with them.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.perf.common import Outcome, alternating, loaded, median, spread
+from localmem.kernel.agent import Agent
+from localmem.memory.home import Home
+from localmem.processor.engine import LlamaProcessor
+from localmem.records import Event, EventKind
+from localmem.runtime import Options, settings_of
+
+SAID = (
+    "My name is Mira and I live in Bergen.",
+    "I have a dog called Bruno, he is four years old.",
+    "What is my dog called?",
+    "My sister Clara moved to Lisbon last spring.",
+    "Where does my sister live?",
+    "Please remember that I am allergic to nuts.",
+)
+
+
+def measure(model: str | None, n: int | None) -> Outcome:
+    """Hold the same conversation with drafts and without."""
+    count = n or 3
+    with loaded(model) as processor:
+        drafted, plain = alternating(
+            count, lambda _: conversation(processor, True), lambda _: conversation(processor, False)
+        )
+        used = processor.drafts = True
+    return Outcome(
+        name="turn",
+        ratio=median(plain) / median(drafted),
+        ours=median(drafted),
+        peer=median(plain),
+        unit="seconds a turn",
+        n=count * len(SAID),
+        details={"ours_quartiles": spread(drafted), "peer_quartiles": spread(plain), "drafts": used},
+    )
+
+
+def conversation(processor: LlamaProcessor, drafts: bool) -> float:
+    """Return the mean seconds of a turn."""
+    processor.drafts = drafts
+    processor.begin_with([])
+    with TemporaryDirectory() as folder, Home.open(Path(folder)) as home:
+        agent = Agent(home.create_agent("default"), processor, settings_of(processor.profile, Options()))
+        for _ in agent.turn(Event(EventKind.USER, "Hello!")):  # fills the cache
+            pass
+        started = time.perf_counter()
+        for said in SAID:
+            for _ in agent.turn(Event(EventKind.USER, said)):
+                pass
+        return (time.perf_counter() - started) / len(SAID)
