@@ -265,9 +265,9 @@ class Agent:
         """
         shown = [record.id for record in self.context.queue]
         wrong = self._policy.objection(call, made, shown)
-        function = None if wrong else self._policy.named(call)
-        apart = function is not None and not (function.desk and not function.outside)
-        told = self._run_apart(call, shape, crashed) if apart else None
+        function = self._policy.named(call)
+        apart = function is None or function.outside or not function.desk
+        told = self._run_apart(call, shape, crashed) if apart and not wrong else None
 
         def work(desk: Desk) -> Result:
             if told is not None:
@@ -298,7 +298,7 @@ class Agent:
         """
         if crashed and self.memory.started(call):
             return Result(False, UNKNOWN)
-        stopped = executor.STOPPED.set(lambda: self._interrupted)
+        stopped = executor.STOPPED.set(lambda: self._interrupted or self._gives_way)
         try:
             function, _ = executor.checked(call, shape.functions, shape.labels)
             if function.touches and (refusal := self._permit(call, function)):
