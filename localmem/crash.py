@@ -29,6 +29,8 @@ WRITES = (
     "load",
     "load_file",
     "announce",
+    "start",
+    "choose",
 )
 """Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from localmem import __version__
 from localmem.errors import UsageError
+from localmem.functions.schema import Function
 from localmem.records import Event
 from localmem.trace import Recorded, Trace, packed, unpacked
 
@@ -102,8 +103,11 @@ def kept(folder: Path) -> Iterator[KeptTurn]:
             yield KeptTurn(turn, row["model"], len(row["traces"]), row["text"], when)
 
 
-def of_turn(folder: Path, agent: str, turn: int) -> Recording:
-    """Return what was kept of a turn. Raises UsageError where nothing is, naming the turns there are."""
+def of_turn(folder: Path, agent: str, turn: int, own: Sequence[Function] = ()) -> Recording:
+    """Return what was kept of a turn. Raises UsageError where nothing is, naming the turns there are.
+
+    `own` are the functions that the agent has beside the standard ones.
+    """
     path, there = folder / f"{turn}{SUFFIX}", _turns(folder)
     if turn not in there:
         held = (
@@ -115,7 +119,7 @@ def of_turn(folder: Path, agent: str, turn: int) -> Recording:
     with _reading(path):
         row = json.loads(gzip.decompress(path.read_bytes()))
         setup = Setup(**{field.name: row[field.name] for field in fields(Setup)})
-        return _recording(f"turn {turn} of {agent}", setup, row, exact=False)
+        return _recording(f"turn {turn} of {agent}", setup, row, exact=False, own=own)
 
 
 def of_case(run: Path, case: str) -> Recording:
@@ -164,10 +168,12 @@ def find_run(folder: Path, case: str, model: str | None = None) -> Path:
     return runs[0]
 
 
-def _recording(name: str, setup: Setup, row: Mapping[str, Any], *, exact: bool) -> Recording:
+def _recording(
+    name: str, setup: Setup, row: Mapping[str, Any], *, exact: bool, own: Sequence[Function] = ()
+) -> Recording:
     if not row["traces"]:
         raise UsageError(f"the model generated nothing in {name}: there is nothing to replay")
-    generations = tuple(unpacked(row["traces"]))
+    generations = tuple(unpacked(row["traces"], own))
     static = tuple(row["static"])
     if not exact:
         static = generations[0].prompt[: generations[0].reused]

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 from localmem.errors import UnknownAgent, UsageError
 from localmem.kernel.agent import Agent
 from localmem.kernel.settings import LIMITS, Settings
+from localmem.permission import Permission
 from localmem.recording import Setup, keep
 from localmem.records import Event, Item
 from localmem.trace import Tracer
 
 if TYPE_CHECKING:
+    from localmem.functions.schema import Function
     from localmem.memory.home import Home
     from localmem.memory.memory import Memory
     from localmem.processor.engine import LlamaProcessor
@@ -128,7 +130,9 @@ Loading = Callable[["Registry", "Profile"], AbstractContextManager[object]]
 class Session:
     """An agent awake in an open home, on a model that can be changed under it. The home is the caller's.
 
-    Raises UnknownAgent, UnknownModel, ModelMissing, ModelBroken and WindowTooSmall.
+    `permission` is asked before a function touches the outside; `notices` are lines for the person, on functions of
+    the agent's choice that could not be had. Raises UnknownAgent, UnknownModel, ModelMissing, ModelBroken and
+    WindowTooSmall.
     """
 
     def __init__(
@@ -136,6 +140,8 @@ class Session:
     ):
         self.home, self.options, self._loading = home, options, loading
         self.memory = memory_of(home, options.agent)
+        self.permission = Permission(self.memory)
+        self.notices: list[str] = []
         self._traces = home.traces(options.agent)
         self.registry = registry_of(home.path)
         self._agent: Agent | None = None
@@ -212,6 +218,15 @@ class Session:
     def _choose(self, name: str) -> Profile:
         return choose_model(self.registry, replace(self.options, model=name), self.memory)
 
+    def _functions(self, settings: Settings) -> tuple[Function, ...]:
+        """Return the functions that the agent was given beside its set, so far as they can be had."""
+        from localmem.functions.shelf import offered
+        from localmem.functions.standard import function_set
+
+        names = self.memory.choices.names()
+        found, self.notices = offered(self.home.path, names, function_set(settings.functions))
+        return found
+
     def _wake(self, profile: Profile) -> tuple[Profile, Agent]:
         """Load a model in place of the one there is; return what is known of it then, and the agent on it."""
         absent = self.registry.locate(profile) is None
@@ -224,7 +239,9 @@ class Session:
             processor = load_processor(self.registry, profile, self.options, snapshots)
             tracer = Tracer(processor, most=MOST_TRACES)
             try:
-                return profile, Agent(self.memory, tracer, settings_of(profile, self.options))
+                settings = settings_of(profile, self.options)
+                own = self._functions(settings)
+                return profile, Agent(self.memory, tracer, settings, functions=own, permit=self.permission)
             except BaseException:
                 tracer.close()
                 raise

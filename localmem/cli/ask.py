@@ -23,6 +23,8 @@ def command(text: str, json_: bool, **asked: Any) -> None:
     event = Event(EventKind.USER, message(text))
     with open_session(asked) as session:
         agent = session.agent
+        for line in session.notices:
+            note(line)
         if agent.memory.unfinished() is not None:
             note("The last message was not answered (localmem stopped in the middle); answering it first")
             late, stopped = play(agent, session.resume(), Printer(reply=False))

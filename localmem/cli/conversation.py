@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
-from localmem.cli import slash
+from localmem.cli import permission, slash
 from localmem.cli.common import decoded, note, whole, wrapped
 from localmem.cli.idle import Idle
 from localmem.cli.turns import Printer, nothing, on_ctrl_c, play
 from localmem.errors import LocalmemError
-from localmem.records import Event, EventKind, Item
+from localmem.functions.schema import Function
+from localmem.permission import Answer
+from localmem.records import Call, Event, EventKind, Item
 from localmem.runtime import Session
 
 
@@ -27,10 +29,15 @@ class Conversation:
         self._interactive = sys.stdin.isatty()
         self._idle = Idle(session.memory)
         self._failed = False
+        self._show: Printer | None = None
+        if permission.can_ask():
+            session.permission.ask = self._ask
 
     def run(self) -> None:
         """Talk until the end of the input; exit code 1 where a piped message failed."""
         note(self._greeting())
+        for line in self._session.notices:
+            note(line)
         with self._terminal(), suppress(slash.Leave):
             self._resume()
             for line in self._lines():
@@ -98,11 +105,23 @@ class Conversation:
 
     def _play(self, items: Iterator[Item]) -> None:
         show = Printer(quiet=self._quiet, verbose=self._verbose)
+        self._show = show
         _, stopped = play(self._session.agent, items, show)
         if stopped and not self._interactive:
             raise KeyboardInterrupt
         if stopped:
             note("interrupted")
+
+    def _ask(self, call: Call, function: Function) -> Answer:
+        """Ask the person whether a function may run; Ctrl-C is a no that ends the turn."""
+        if self._show is not None:
+            self._show.pause()
+        try:
+            with on_ctrl_c(signal.default_int_handler):
+                return permission.ask(call, function)
+        except KeyboardInterrupt:
+            self._session.agent.interrupt()
+            return Answer.NO
 
     def _resume(self) -> None:
         """Answer what a process that was killed left unanswered."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "load": ("localmem.cli.load", "Load documents: text, Markdown, HTML, PDF, DOCX, JSONL."),
     "archives": ("localmem.cli.archives", "Named archives of documents, shared by agents."),
     "models": ("localmem.cli.models", "List, fetch, verify or add models."),
+    "functions": ("localmem.cli.functions", "What the model may call: list, add, permit."),
     "bench": ("localmem.cli.bench", "Run memory benchmarks on a model, and report them."),
     "replay": ("localmem.cli.replay", "Decode a turn again: why a model said what it said."),
     "doctor": ("localmem.cli.doctor", "Say what works here, and mend what does not."),

@@ -110,6 +110,7 @@ def _list(agent: str, json_: bool) -> None:
 def _find(target: str, agent: str, runs: Path | None, model: str | None) -> Recording:
     """Return the recording that the command line names. Raises UsageError."""
     from localmem import recording
+    from localmem.functions.shelf import offered
 
     if runs is not None:
         return recording.of_case(recording.find_run(runs, target, model), target)
@@ -121,8 +122,9 @@ def _find(target: str, agent: str, runs: Path | None, model: str | None) -> Reco
             f"{target!r} is no number of a turn; a benchmark case needs --runs DIR, or RUNFILE.jsonl:CASE"
         )
     with open_home() as home:
-        folder = home.traces(agent)
-    return recording.of_turn(folder, agent, int(target))
+        folder, given = home.traces(agent), home.agent(agent).choices.names()
+        own, _ = offered(home.path, given, ())
+    return recording.of_turn(folder, agent, int(target), own)
 
 
 def _shown(replayed: Iterator[Replayed], step: int | None) -> Iterator[Replayed]:

@@ -19,6 +19,7 @@ from localmem.cli.screen import Status, columns
 from localmem.functions.standard import found
 from localmem.kernel.agent import Agent
 from localmem.kernel.policy import NOT_TOLD
+from localmem.permission import NOT_PERMITTED
 from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Result, Usage
 
 
@@ -107,6 +108,11 @@ class Printer:
                 pass
         self._status.show("thinking ...")
 
+    def pause(self) -> None:
+        """Leave the line to somebody else; the next item takes it back."""
+        self._status.clear()
+        self._end_of_line()
+
     def _say(self, text: str) -> None:
         if self._reply:
             click.echo(self._flow.feed(safe(text)) if self._flow else text, nl=False)
@@ -133,6 +139,9 @@ class Printer:
             or call.function in ("send_message", "nothing_to_remember")
             or result.text == NOT_TOLD
         ):
+            return
+        if result.text.startswith(NOT_PERMITTED):
+            note(f"· {call.function}: {safe(result.text)}")  # whole: it says how to permit it
             return
         self._operation(operation(call, result))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import date
 
 from localmem.errors import FunctionError
@@ -13,6 +14,9 @@ from localmem.records import Call
 
 LONGEST_SHOWN = 80
 """Characters of a wrong value that its error repeats."""
+
+STOPPED: ContextVar[Callable[[], bool]] = ContextVar("stopped", default=lambda: False)
+"""Says whether the turn under way is to end: what runs for long asks now and then, and stops."""
 
 
 def run(call: Call, functions: Sequence[Function], labels: Sequence[str], desk: Desk | None) -> str:

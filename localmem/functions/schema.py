@@ -76,8 +76,10 @@ class Function:
     """What the model sees of a function, and the Python that runs when it is called.
 
     `run` takes the desk (the memory of the agent inside one transaction) and the arguments by name, and returns
-    the text of the result. A function that is `outside` touches more than the agent's memory: it gets no desk
-    (None), runs before the transaction of its result, and after a crash counts as unknown, never as undone.
+    the text of the result. Without `desk` it gets None and runs before the transaction of its result. A function
+    that is `outside` touches more than the agent's memory: it gets no desk either, and after a crash it counts as
+    unknown, never as undone. Where it says what it `touches`, a person is asked before it runs; `digest`, the hash
+    of its code, ends a lasting permission when the code changes. `origin` says where it comes from.
     """
 
     name: str
@@ -85,6 +87,10 @@ class Function:
     parameters: tuple[Parameter, ...]
     run: Callable[..., str]
     outside: bool = False
+    desk: bool = True
+    touches: str = ""
+    origin: str = ""
+    digest: str = ""
 
     def signature(self) -> str:
         """Return the function on one line, as the model's documentation shows it."""
@@ -105,11 +111,31 @@ class Function:
         return bool(labels) or not any(p.label for p in self.parameters)
 
 
-def function(python: Callable[..., str], *, outside: bool = False) -> Function:
+Decorated = typing.TypeVar("Decorated", bound=Callable[..., str])
+_TOUCHES = "__localmem_touches__"
+
+
+def outside(touches: str) -> Callable[[Decorated], Decorated]:
+    """Declare what a function touches beyond localmem, as in `@outside("sends mail")`: a person is asked first.
+
+    Raises DefinitionError where it does not say what.
+    """
+    if not isinstance(touches, str) or not touches.strip():
+        raise DefinitionError('outside says what is touched, as in @outside("sends mail")')
+
+    def decorate(python: Decorated) -> Decorated:
+        setattr(python, _TOUCHES, " ".join(touches.split()))
+        return python
+
+    return decorate
+
+
+def function(python: Callable[..., str], *, outside: bool = False, desk: bool = True) -> Function:
     """Return the Function that a typed Python function describes.
 
-    The first parameter is the desk and is not shown. Hints: str, int, bool, float, Label, date, Literal of
-    strings, each possibly inside `Annotated[hint, "documentation", Length(...), Range(...) or Pattern(...)]`.
+    The first parameter is the desk and is not shown; without `desk` there is none. Hints: str, int, bool, float,
+    Label, date, Literal of strings, each possibly inside
+    `Annotated[hint, "documentation", Length(...), Range(...) or Pattern(...)]`.
 
     Raises DefinitionError for a missing docstring, a missing or unknown hint, variable arguments, or a pattern
     that a grammar cannot hold.
@@ -124,18 +150,25 @@ def function(python: Callable[..., str], *, outside: bool = False) -> Function:
     if hints.get("return") is not str:
         raise DefinitionError(f"{where} must be hinted to return str")
     taken = list(inspect.signature(python).parameters.values())
-    if not taken:
+    if desk and not taken:
         raise DefinitionError(f"{where} takes nothing: its first parameter is the desk")
     parameters = []
-    for parameter in taken[1:]:
+    for parameter in taken[1:] if desk else taken:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise DefinitionError(f"{where}: variable or unnamed arguments ({parameter.name}) have no schema")
         if parameter.name not in hints:
             raise DefinitionError(f"{where}: argument {parameter.name} has no type hint")
         required = parameter.default is parameter.empty
         parameters.append(_parameter(where, parameter.name, hints[parameter.name], required))
+    touches = str(getattr(python, _TOUCHES, ""))
     return Function(
-        python.__name__, inspect.cleandoc(python.__doc__ or ""), tuple(parameters), python, outside
+        python.__name__,
+        inspect.cleandoc(python.__doc__ or ""),
+        tuple(parameters),
+        python if desk else lambda desk, **arguments: python(**arguments),
+        outside=outside or bool(touches),
+        desk=desk and not (outside or touches),
+        touches=touches,
     )
 
 

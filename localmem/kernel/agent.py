@@ -24,13 +24,25 @@ from localmem.memory.memory import Memory, Turn
 from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
 from localmem.records import Call, Delta, Event, EventKind, Item, Result, Usage, spoken
 
+UNKNOWN = "it is not known whether this was done: it was stopped in its midst"
+"""What comes of a call to the outside that was begun and never came to its end."""
+
+Permit = Callable[[Call, Function], str]
+"""Asked before a call that touches the outside runs; returns "" for yes, else what the model is told."""
+
+
+def refused(call: Call, function: Function) -> str:
+    """Permit nothing: nobody is there to ask."""
+    return f"not permitted: {function.name} {function.touches}, and nobody was there to ask"
+
 
 class Agent:
     """One agent awake: its memory on disk, a processor, and the main context between them.
 
     `turn` and `resume` are iterators: the caller prints, and closing one cancels the turn and leaves the state
-    sound. `functions` are offered beside the standard set. Raises WindowTooSmall when the processor's window
-    leaves no room.
+    sound. `functions` are offered beside the standard set; one that says what it touches runs only where `permit`
+    returns "" for its call, and is refused with the text it returns otherwise. Raises WindowTooSmall when the
+    processor's window leaves no room.
     """
 
     def __init__(
@@ -40,11 +52,13 @@ class Agent:
         settings: Settings,
         *,
         functions: Sequence[Function] = (),
+        permit: Permit = refused,
         clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         self.memory, self.processor, self.settings = memory, processor, settings
         self._clock = clock
         self._policy = Policy(settings, functions)
+        self._permit = permit
         self.context = MainContext(
             processor,
             settings,
@@ -246,13 +260,14 @@ class Agent:
     ) -> Result:
         """Run a call: its effects, its result and the turn's progress commit together.
 
-        What touches the outside cannot be undone: it runs before, and once only. `crashed` says that it may have
-        run already.
+        What needs no desk runs before; what touches the outside cannot be undone, and runs once only. `crashed`
+        says that it may have run already.
         """
         shown = [record.id for record in self.context.queue]
         wrong = self._policy.objection(call, made, shown)
-        outside = not wrong and self._policy.outside(call)
-        told = self._reach_out(call, shape, crashed) if outside else None
+        function = self._policy.named(call)
+        apart = function is None or function.outside or not function.desk
+        told = self._run_apart(call, shape, crashed) if apart and not wrong else None
 
         def work(desk: Desk) -> Result:
             if told is not None:
@@ -275,14 +290,26 @@ class Agent:
             self.context.forget_ahead()  # lines of core memory are among what was read
         return result
 
-    def _reach_out(self, call: Call, shape: Calls, crashed: bool) -> Result:
-        """Run a call that touches the outside; its record on disk says that it was started."""
-        if crashed:
-            return Result(False, "it is not known whether this was done: localmem stopped in its midst")
+    def _run_apart(self, call: Call, shape: Calls, crashed: bool) -> Result:
+        """Run a call without a desk. What touches the outside is permitted first, and then marked as started.
+
+        The person is asked while the call is on disk and no mark is: after a crash before the answer, it is asked
+        again; after one behind the mark, nobody knows.
+        """
+        if crashed and self.memory.started(call):
+            return Result(False, UNKNOWN)
+        stopped = executor.STOPPED.set(lambda: self._interrupted or self._gives_way)
         try:
+            function, _ = executor.checked(call, shape.functions, shape.labels)
+            if function.touches and (refusal := self._permit(call, function)):
+                return Result(False, refusal)
+            if function.outside:
+                self.memory.start(call)
             return Result(True, executor.run(call, shape.functions, shape.labels, None))
         except FunctionError as error:
             return Result(False, str(error))
+        finally:
+            executor.STOPPED.reset(stopped)
 
     def _abandon(self, event: Event, said: str) -> None:
         """Keep what had been said when a turn was interrupted, and close the turn."""
@@ -311,7 +338,9 @@ class Agent:
 
     def _close(self, last: Item, turn: int) -> None:
         if isinstance(last, Call):
-            stopped = Result(False, "interrupted before it was done")
+            stopped = Result(
+                False, UNKNOWN if self.memory.started(last) else "interrupted before it was done"
+            )
             self.context.add(self.memory.perform(last, lambda desk: stopped, close=True))
         else:
             self.memory.close_turn(turn)

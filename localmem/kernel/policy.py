@@ -144,7 +144,12 @@ class Policy:
 
     def outside(self, call: Call) -> bool:
         """Return whether a call touches more than the agent's memory."""
-        return any(function.outside for function in self.functions if function.name == call.function)
+        function = self.named(call)
+        return function is not None and function.outside
+
+    def named(self, call: Call) -> Function | None:
+        """Return the function that a call names, offered now or not; None where there is none."""
+        return next((function for function in self.functions if function.name == call.function), None)
 
     def goes_on(self, event: Event, made: Sequence[Made]) -> bool:
         """Return whether the model runs again before the next event (a heartbeat).

@@ -11,6 +11,7 @@ from localmem.crash import reach
 from localmem.errors import FunctionError, UsageError
 from localmem.memory import archival, archives, core, events, log, search
 from localmem.memory.archival import Passage
+from localmem.memory.choices import Choices
 from localmem.memory.clock import Clock, shown, stamp
 from localmem.memory.core import BlockVersion, Origin
 from localmem.memory.desk import Desk
@@ -88,6 +89,11 @@ class Memory:
     def system(self) -> str | None:
         """System instructions of its own, if it has any."""
         return self._field("system")
+
+    @property
+    def choices(self) -> Choices:
+        """Which functions beside the standard set it is offered, and which of them run without asking."""
+        return Choices(self._store, self._agent, self._clock)
 
     @property
     def vectors(self) -> bool:
@@ -224,6 +230,16 @@ class Memory:
         except FunctionError as error:
             refusal = Result(False, str(error))
             return self._store.write(refuse, "refuse")
+
+    def start(self, call: Call) -> None:
+        """Commit that a call which touches the outside is about to run: from then on it may have happened."""
+        row = [self._agent, call.id, stamp(self._clock)]
+        self._store.write(lambda cursor: cursor.execute("INSERT INTO started VALUES (?, ?, ?)", row), "start")
+
+    def started(self, call: Call) -> bool:
+        """Return whether a call to the outside was begun, now or before a crash."""
+        sql = "SELECT 1 FROM started WHERE agent = ? AND call = ?"
+        return bool(self._store.read(lambda cursor: cursor.execute(sql, [self._agent, call.id]).fetchone()))
 
     def close_turn(self, turn: int) -> None:
         """End a turn: it no longer counts as unfinished."""

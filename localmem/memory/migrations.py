@@ -16,7 +16,7 @@ class Migration:
 
 # No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
 # older one, so history is kept and no index is rewritten. Only one thread writes, so tables whose rows change
-# (agents, turns, events, interruptions, timers) carry no unique index: the writer checks.
+# (agents, turns, events, interruptions, timers, chosen, permits) carry no unique index: the writer checks.
 MIGRATIONS = (
     Migration(
         1,
@@ -111,6 +111,22 @@ MIGRATIONS = (
                 page INTEGER NOT NULL, heading VARCHAR NOT NULL, first BIGINT NOT NULL, last BIGINT NOT NULL)""",
         ),
     ),
+    Migration(
+        4,
+        "functions of an agent's choice, what it was permitted, and which calls to the outside were begun",
+        (
+            "CREATE TABLE chosen (agent BIGINT NOT NULL, name VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL)",
+            """CREATE TABLE permits (
+                agent BIGINT NOT NULL, name VARCHAR NOT NULL, digest VARCHAR NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            "CREATE TABLE started (agent BIGINT NOT NULL, call BIGINT NOT NULL, created_at TIMESTAMP NOT NULL)",
+            # no mark was made before: a call without a result may have run
+            """INSERT INTO started
+               SELECT c.agent, c.id, c.created_at FROM records c
+               JOIN turns t ON t.agent = c.agent AND t.id = c.turn AND t.open
+               WHERE c.kind = 'call' AND c.id NOT IN (SELECT call FROM records WHERE kind = 'result')""",
+        ),
+    ),
 )
 
 OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
@@ -134,5 +150,8 @@ AGENT_TABLES = (
     "files",
     "places",
     "attachments",
+    "chosen",
+    "permits",
+    "started",
 )
 """Every table whose rows belong to an agent (column `agent`)."""

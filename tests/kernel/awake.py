@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from localmem.functions.schema import Function
-from localmem.kernel.agent import Agent
+from localmem.kernel.agent import Agent, Permit, refused
 from localmem.kernel.settings import Settings
 from localmem.memory.home import Home
 from localmem.records import Call, Event, EventKind, Item
@@ -46,11 +46,14 @@ class Bench:
         *,
         window: int = 2048,
         functions_of_its_own: tuple[Function, ...] = (),
+        permit: Permit = refused,
         **settings: object,
     ) -> tuple[Agent, ScriptedProcessor]:
         processor = ScriptedProcessor(script, window=window)
         chosen = Settings(**settings)  # type: ignore[arg-type]
-        agent = Agent(self.memory, processor, chosen, functions=functions_of_its_own, clock=self.clock)
+        agent = Agent(
+            self.memory, processor, chosen, functions=functions_of_its_own, permit=permit, clock=self.clock
+        )
         return agent, processor
 
 
