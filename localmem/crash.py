@@ -31,6 +31,7 @@ WRITES = (
     "announce",
     "start",
     "choose",
+    "undo",
 )
 """Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 

@@ -14,19 +14,23 @@ from localmem.kernel.agent import Agent
 from localmem.kernel.settings import LIMITS, Settings
 from localmem.permission import Permission
 from localmem.recording import Setup, keep
-from localmem.records import Event, Item
+from localmem.records import Event, EventKind, Item
 from localmem.trace import Tracer
 
 if TYPE_CHECKING:
     from localmem.functions.schema import Function
     from localmem.memory.home import Home
     from localmem.memory.memory import Memory
+    from localmem.memory.undo import Undone
     from localmem.processor.engine import LlamaProcessor
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
 
 DEFAULT_AGENT = "default"
 """The agent that is made on first use."""
+
+RETRY_TEMPERATURE = 0.7
+"""At least so warm a turn is sampled that is run once more."""
 
 MOST_TRACES = 64
 """Generations held in memory until their turn is over: more than a turn has, and a bound where nobody takes them."""
@@ -162,6 +166,30 @@ class Session:
         """Yield what `Agent.resume` yields; however it ends, its generations are kept to be replayed."""
         left = self.memory.unfinished()
         return self._kept(self.agent, self.agent.resume(), left.event if left else None)
+
+    def undo(self) -> Undone:
+        """Take back the last turn, memory edits included. Raises UsageError where none is left."""
+        undone = self.memory.undo()
+        self.agent.reload()
+        return undone
+
+    def retry(self) -> Iterator[Item]:
+        """Take back the last turn and yield it anew, sampled otherwise: the best tokens would be the same.
+
+        Raises UsageError where the last turn is not one that a person began; nothing is taken back then.
+        """
+        event = self.memory.last_event()
+        if event is None or event.kind is not EventKind.USER:
+            raise UsageError("the last turn is no message of yours: say something first")
+        self.undo()
+        agent, settings = self.agent, self.agent.settings
+        warm = max(RETRY_TEMPERATURE, settings.sampling.temperature)
+        sampling = replace(settings.sampling, temperature=warm, seed=event.turn)
+        agent.settings = replace(settings, sampling=sampling)
+        try:
+            yield from self.turn(Event(EventKind.USER, event.text))
+        finally:
+            agent.settings = settings
 
     def switch(self, name: str) -> None:
         """Put the agent on another model, for good; its memory stays. On an error nothing is changed.

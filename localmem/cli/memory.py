@@ -1,16 +1,18 @@
-"""`localmem memory`: show, search or edit what an agent remembers."""
+"""`localmem memory`: show, search, edit or take back what an agent remembers."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
-from localmem.cli.common import agent_option, as_json, open_memory, to_json
-from localmem.errors import UsageError
+from localmem.cli.common import agent_option, as_json, message, open_memory, to_json
+from localmem.errors import FunctionError, UsageError
 
 
 @click.group()
 def command() -> None:
-    """Show, search or edit what an agent remembers."""
+    """Show, search, edit or take back what an agent remembers."""
 
 
 @command.command()
@@ -62,6 +64,44 @@ def edit(label: str, text: str | None, line: str | None, agent: str) -> None:
             new = text if text is not None else _edited(memory.block(label).value)
             block = memory.edit(lambda desk: desk.rewrite(label, new))
     click.echo(f"{label}: {len(block.value):,} of {block.limit:,} characters", err=True)
+
+
+@command.command()
+@click.option("--turns", type=click.IntRange(1), default=1, metavar="N", help="How many turns.")
+@agent_option
+@as_json
+def undo(turns: int, agent: str, json_: bool) -> None:
+    """Take back the last turn, memory edits included. Again: the turn before it."""
+    from localmem.cli.views import undone_lines
+
+    undone = []
+    with open_memory(agent) as memory:
+        for number in range(turns):
+            try:
+                undone.append(memory.undo())
+            except UsageError:
+                if not number:
+                    raise
+                break
+    if json_:
+        click.echo(to_json([asdict(each) for each in undone]))
+    else:
+        for each in undone:
+            click.echo("\n".join(undone_lines(each)))
+
+
+@command.command()
+@click.argument("text")
+@agent_option
+def add(text: str, agent: str) -> None:
+    """Put a passage into archival memory; TEXT "-" is read from standard input."""
+    with open_memory(agent) as memory:
+        try:
+            number = memory.edit(lambda desk: desk.insert_passage(message(text).strip(), source="user"))
+        except FunctionError as error:
+            raise UsageError(str(error)) from error
+        memory.settle()
+    click.echo(f"kept as passage {number}", err=True)
 
 
 def _edited(value: str) -> str:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from localmem.cli.common import safe
+from localmem.cli.common import one_line, safe
 from localmem.records import Page
 
 if TYPE_CHECKING:
     from localmem.kernel.context import Report
     from localmem.memory.memory import Memory
+    from localmem.memory.undo import Undone
 
 
 def memory_data(memory: Memory) -> dict[str, object]:
@@ -65,6 +66,18 @@ def page_data(page: Page) -> dict[str, object]:
         "pages": page.pages,
         "hits": [asdict(hit) for hit in page.hits],
     }
+
+
+def undone_lines(undone: Undone) -> Iterator[str]:
+    """Lay out what was taken back with a turn, and what could not be."""
+    said = one_line(undone.event.text, 60)
+    yield f"taken back: turn {undone.turn} ({undone.event.kind.value}: {said})"
+    blocks = f"{', '.join(undone.blocks)} as before" if undone.blocks else ""
+    out = f"{undone.passages:,} passages out" if undone.passages else ""
+    back = f"{undone.restored:,} passages back" if undone.restored else ""
+    yield "  " + " · ".join(part for part in (f"{undone.records:,} records", blocks, out, back) if part)
+    if undone.outside:
+        yield f"  not taken back: what {', '.join(undone.outside)} did outside this memory"
 
 
 def context_lines(report: Report) -> Iterator[str]:

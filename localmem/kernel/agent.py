@@ -160,6 +160,11 @@ class Agent:
         """Prepare the next eviction while nobody waits; for the time after a turn."""
         self._pressure.look_ahead()
 
+    def reload(self) -> None:
+        """Show what is on disk: it was changed from outside a turn, or a turn was taken back."""
+        self.context.load(self.memory)
+        self.context.forget_ahead()
+
     def report(self) -> Report:
         """Return how the window is used, in tokens."""
         return self.context.report()

@@ -80,7 +80,7 @@ class Pressure:
             return
         summary = summary or self._summarise(leaving)
         stays = next(record for record in self._memory.queue() if record.id > leaving[-1].id)
-        self._memory.evict(stays.id, summary)
+        self._memory.evict(stays.id, summary, event.turn)
         self._context.drop(leaving)
         self.show_summary(event)
         yield Eviction(len(leaving), summary, before, self._context.used)

@@ -13,6 +13,7 @@ from localmem.memory import core
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
 from localmem.memory.migrations import AGENT_TABLES
+from localmem.memory.standing import STANDING
 from localmem.records import Block
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ class AgentRow:
 def listing(cursor: Cursor, clock: Clock) -> tuple[AgentRow, ...]:
     """Return every agent, in the order in which they were made."""
     rows = cursor.execute(
-        """SELECT a.name, a.model, a.created_at, r.last, coalesce(r.n, 0), coalesce(d.n, 0)
+        f"""SELECT a.name, a.model, a.created_at, r.last, coalesce(r.n, 0), coalesce(d.n, 0)
            FROM agents a
-           LEFT JOIN (SELECT agent, max(created_at) AS last, count(*) AS n FROM records GROUP BY agent) r
+           LEFT JOIN (SELECT agent, max(created_at) AS last, count(*) AS n FROM records
+                      WHERE {STANDING} GROUP BY agent) r
                      ON r.agent = a.id
            LEFT JOIN (SELECT agent, count(*) AS n FROM documents WHERE tier = 1 GROUP BY agent) d
                      ON d.agent = a.id

@@ -13,6 +13,7 @@ from localmem.errors import FunctionError
 from localmem.memory import bm25
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
+from localmem.memory.standing import STANDING, standing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +49,8 @@ def insert(
     if not text.strip():
         raise FunctionError("there is nothing to store: the text is empty")
     same = cursor.execute(
-        """SELECT id FROM passages WHERE agent = $agent AND hash = $hash AND text = $text
-           AND id NOT IN (SELECT passage FROM retired WHERE agent = $agent)""",
+        f"""SELECT id FROM passages WHERE agent = $agent AND hash = $hash AND text = $text
+           AND {STANDING} AND id NOT IN (SELECT passage FROM retired WHERE agent = $agent AND {STANDING})""",
         {"agent": agent, "hash": digest(text), "text": text},
     ).fetchone()
     if same:
@@ -75,7 +76,7 @@ def retire(cursor: Cursor, agent: int, passage: int, origin: Origin, now: dateti
     Raises FunctionError when there is no such passage to find.
     """
     there = cursor.execute("SELECT 1 FROM passages WHERE agent = ? AND id = ?", [agent, passage]).fetchone()
-    if not there or passage in retired(cursor, agent):
+    if not there or passage in gone(cursor, agent):
         raise FunctionError(f"there is no passage {passage}")
     row = [passage, agent, origin.author, origin.turn, origin.call, now]
     cursor.execute("INSERT INTO retired VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -84,23 +85,30 @@ def retire(cursor: Cursor, agent: int, passage: int, origin: Origin, now: dateti
 
 def retired(cursor: Cursor, agent: int) -> set[int]:
     """Return the passages that were taken out of search."""
-    rows = cursor.execute("SELECT passage FROM retired WHERE agent = ?", [agent]).fetchall()
-    return {row[0] for row in rows}
+    sql = f"SELECT passage FROM retired WHERE agent = ? AND {STANDING}"
+    return {row[0] for row in cursor.execute(sql, [agent]).fetchall()}
+
+
+def gone(cursor: Cursor, agent: int) -> set[int]:
+    """Return the passages that no search may find: retired ones, and those of turns that were taken back."""
+    sql = f"SELECT id FROM passages WHERE agent = ? AND NOT {STANDING}"
+    undone = {row[0] for row in cursor.execute(sql, [agent]).fetchall()}
+    return undone | retired(cursor, agent)
 
 
 def passages(cursor: Cursor, agent: int, clock: Clock) -> tuple[Passage, ...]:
-    """Return every passage ever stored, oldest first, retired ones included."""
-    gone = retired(cursor, agent)
+    """Return every passage of the turns that stand, oldest first, retired ones included."""
+    out = retired(cursor, agent)
     rows = cursor.execute(
-        """SELECT id, text, source, tags, author, turn, call, rests_on, created_at
-           FROM passages WHERE agent = ? ORDER BY id""",
+        f"""SELECT id, text, source, tags, author, turn, call, rests_on, created_at
+           FROM passages WHERE agent = ? AND {STANDING} ORDER BY id""",
         [agent],
     ).fetchall()
     found = []
     for number, text, source, tags, author, turn, call, rests_on, created_at in rows:
         origin = Origin(author, turn, call, tuple(rests_on))
         when = shown(created_at, clock)
-        found.append(Passage(number, text, source, tuple(tags), origin, when, number in gone))
+        found.append(Passage(number, text, source, tuple(tags), origin, when, number in out))
     return tuple(found)
 
 
@@ -114,10 +122,10 @@ def count(cursor: Cursor, owners: Sequence[int]) -> int:
 def waiting(cursor: Cursor, agent: int, embedder: str, most: int) -> list[tuple[int, str]]:
     """Return passages without a vector of this embedder, oldest first, at most `most`."""
     rows = cursor.execute(
-        """SELECT p.id, p.text FROM passages p
+        f"""SELECT p.id, p.text FROM passages p
            ANTI JOIN (SELECT passage FROM vectors WHERE agent = $agent AND embedder = $embedder
-                      UNION ALL SELECT passage FROM retired WHERE agent = $agent) v ON v.passage = p.id
-           WHERE p.agent = $agent ORDER BY p.id LIMIT $most""",
+                      UNION ALL SELECT passage FROM retired WHERE agent = $agent AND {STANDING}) v ON v.passage = p.id
+           WHERE p.agent = $agent AND {standing("p.turn")} ORDER BY p.id LIMIT $most""",
         {"agent": agent, "embedder": embedder, "most": most},
     ).fetchall()
     return [(row[0], row[1]) for row in rows]
@@ -125,11 +133,10 @@ def waiting(cursor: Cursor, agent: int, embedder: str, most: int) -> list[tuple[
 
 def add_vectors(cursor: Cursor, agent: int, embedder: str, ids: Sequence[int], vectors: np.ndarray) -> int:
     """Store vectors, drop older ones of the same passages, and return the new generation."""
-    marks = ", ".join(str(int(number)) for number in ids)
-    cursor.execute(f"DELETE FROM vectors WHERE agent = ? AND passage IN ({marks})", [agent])
+    number = drop_vectors(cursor, agent, ids)
     rows = [[number, agent, embedder, vector.tobytes()] for number, vector in zip(ids, vectors, strict=True)]
     cursor.executemany("INSERT INTO vectors VALUES (?, ?, ?, ?)", rows)
-    return touch(cursor, agent)
+    return number
 
 
 def touch(cursor: Cursor, owner: int) -> int:
@@ -147,3 +154,10 @@ def generation(cursor: Cursor, owner: int) -> int:
         {"owner": owner},
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def drop_vectors(cursor: Cursor, owner: int, ids: Sequence[int]) -> int:
+    """Delete the vectors of passages and return the new generation: an index of an older one is rebuilt."""
+    marks = ", ".join(str(int(number)) for number in ids)
+    cursor.execute(f"DELETE FROM vectors WHERE agent = ? AND passage IN ({marks})", [owner])
+    return touch(cursor, owner)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from localmem.errors import FunctionError, UsageError
 from localmem.memory.clock import Clock, shown
+from localmem.memory.standing import STANDING
 from localmem.records import Block
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class BlockVersion:
 def blocks(cursor: Cursor, agent: int) -> tuple[Block, ...]:
     """Return the blocks as they are now, in the order in which they were made."""
     rows = cursor.execute(
-        """SELECT label, arg_max(value, id), arg_max("limit", id), arg_max(description, id),
+        f"""SELECT label, arg_max(value, id), arg_max("limit", id), arg_max(description, id),
                   arg_max(read_only, id)
-           FROM blocks WHERE agent = ? GROUP BY label ORDER BY min(id)""",
+           FROM blocks WHERE agent = ? AND {STANDING} GROUP BY label ORDER BY min(id)""",
         [agent],
     ).fetchall()
     return tuple(Block(*row) for row in rows)

@@ -109,15 +109,13 @@ class Desk:
 
     def page_out(self, record_id: int) -> str:
         """Show one line in place of a result in the queue and return it; the result stays in the log."""
-        call = self._origin.call
-        return log.page_out(self._cursor, self._agent, record_id, call, self._now, self._clock)
+        return log.page_out(self._cursor, self._agent, record_id, self._origin, self._now, self._clock)
 
     def pause_heartbeats(self, minutes: int) -> datetime:
         """Let no timed event wake the agent for a while; return until when."""
         until = self._now + timedelta(minutes=minutes)
-        self._cursor.execute(
-            "INSERT INTO pauses VALUES (?, ?, ?, ?)", [self._agent, until, self._origin.call, self._now]
-        )
+        row = [self._agent, until, self._origin.call, self._now, self._origin.turn]
+        self._cursor.execute("INSERT INTO pauses VALUES (?, ?, ?, ?, ?)", row)
         return shown(until, self._clock)
 
     def set_timer(self, text: str, note: str) -> tuple[int, datetime]:
@@ -134,7 +132,7 @@ class Desk:
 
     def remove_timer(self, number: int) -> str:
         """Let a timer fire no more; return its note. Raises FunctionError, naming the timers there are."""
-        return timers.remove(self._cursor, self._agent, number)
+        return timers.remove(self._cursor, self._agent, number, self._origin.turn)
 
     def go_on(self) -> str:
         """Queue the newest work that was interrupted once more; return its event's text, cut.

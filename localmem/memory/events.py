@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from localmem.errors import FunctionError, UsageError
 from localmem.memory import log
 from localmem.memory.clock import Clock, shown
+from localmem.memory.standing import STANDING, standing
 from localmem.records import Event, EventKind
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def set_aside(cursor: Cursor, agent: int, turn: int, now: datetime) -> None:
 def waiting(cursor: Cursor, agent: int, clock: Clock) -> tuple[SetAside, ...]:
     """Return the turns that were set aside, the newest first, until they were taken up again or let go."""
     rows = cursor.execute(
-        """SELECT turn, created_at, newest = (SELECT max(id) FROM records r WHERE r.agent = i.agent)
+        f"""SELECT turn, created_at,
+                  newest = (SELECT max(id) FROM records r WHERE r.agent = i.agent AND {standing("r.turn")})
            FROM interruptions i
            WHERE agent = $agent AND waiting
              AND (SELECT count(*) FROM turns t WHERE t.agent = i.agent AND t.id > i.newest) <= $most
@@ -147,9 +149,21 @@ def go_on(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> str:
     return quoted
 
 
+def drop(cursor: Cursor, agent: int, turn: int) -> None:
+    """Take out of the queue what would go on with a turn that was taken back, or comes of a timer that it set."""
+    cursor.execute(
+        """UPDATE events SET turn = $turn, text = '', note = ''
+           WHERE agent = $agent AND turn = 0 AND (resumes = $turn OR timer IN (
+               SELECT t.id FROM timers t JOIN records r ON r.id = t.call
+               WHERE t.agent = $agent AND r.turn = $turn))""",
+        {"agent": agent, "turn": turn},
+    )
+    cursor.execute("UPDATE interruptions SET waiting = false WHERE agent = ? AND turn = ?", [agent, turn])
+
+
 def muted_until(cursor: Cursor, agent: int, now: datetime) -> datetime | None:
     """Return until when timed events are to wait, as the store keeps it; None when they are not."""
-    sql = "SELECT until FROM pauses WHERE agent = ? ORDER BY created_at DESC, until DESC LIMIT 1"
+    sql = f"SELECT until FROM pauses WHERE agent = ? AND {STANDING} ORDER BY created_at DESC, until DESC LIMIT 1"
     row = cursor.execute(sql, [agent]).fetchone()
     return row[0] if row and row[0] > now else None
 

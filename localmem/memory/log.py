@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any, assert_never
 from localmem.errors import FunctionError
 from localmem.memory import bm25
 from localmem.memory.clock import Clock, shown
+from localmem.memory.core import Origin
+from localmem.memory.standing import STANDING, standing
 from localmem.records import Call, Event, EventKind, Record, Result, Usage, spoken
 
 if TYPE_CHECKING:
     from localmem.memory.store import Cursor
 
-SELECT = """
+SELECT = f"""
     SELECT r.id, r.turn, r.kind, r.call, r.payload, r.ids, r.created_at, s.text
     FROM records r
-    LEFT JOIN (SELECT record, any_value(text) AS text FROM stubs WHERE agent = $agent GROUP BY record) s
+    LEFT JOIN (SELECT record, any_value(text) AS text FROM stubs WHERE agent = $agent AND {STANDING}
+               GROUP BY record) s
            ON s.record = r.id
-    WHERE r.agent = $agent AND r.id >= $start"""
+    WHERE r.agent = $agent AND r.id >= $start AND {standing("r.turn")}"""
 STUB = 80  # characters of a result shown in its stub
 
 
@@ -43,7 +46,7 @@ def insert(cursor: Cursor, agent: int, record: Record, turn: int, now: datetime)
 
 
 def read(cursor: Cursor, agent: int, clock: Clock, where: str = "", **values: object) -> tuple[Record, ...]:
-    """Return records in order, from id `start` on; `where` narrows them (and may end in a LIMIT)."""
+    """Return records of turns that stand, in order, from id `start` on; `where` narrows them (a LIMIT may end it)."""
     found = {"agent": agent, "start": 0, **values}
     sql = f"{SELECT} {where or 'ORDER BY r.id'}"
     return tuple(_from_row(row, clock) for row in cursor.execute(sql, found).fetchall())
@@ -58,29 +61,33 @@ def grounds(cursor: Cursor, agent: int, call: Call) -> tuple[int, ...]:
 
 def head(cursor: Cursor, agent: int) -> tuple[int, str]:
     """Return where the queue starts (a record id) and the summary of what left it."""
-    sql = "SELECT head, text FROM summaries WHERE agent = ? ORDER BY id DESC LIMIT 1"
+    sql = f"SELECT head, text FROM summaries WHERE agent = ? AND {STANDING} ORDER BY id DESC LIMIT 1"
     row = cursor.execute(sql, [agent]).fetchone()
     return (int(row[0]), str(row[1])) if row else (0, "")
 
 
-def evict(cursor: Cursor, agent: int, head: int, summary: str, now: datetime) -> None:
-    """Let the queue start at record `head`, under a new summary of what came before."""
+def evict(cursor: Cursor, agent: int, head: int, summary: str, turn: int | None, now: datetime) -> None:
+    """Let the queue start at record `head`, under a new summary of what came before.
+
+    It goes back when `turn` is taken back: None is the turn of the newest record.
+    """
     cursor.execute(
-        """INSERT INTO summaries
-           SELECT nextval('version_ids'), $agent, $head, coalesce(max(id), 0), $text, $now
-           FROM records WHERE agent = $agent""",
-        {"agent": agent, "head": head, "text": summary, "now": now},
+        f"""INSERT INTO summaries
+            SELECT nextval('version_ids'), $agent, $head, coalesce(max(id), 0), $text, $now,
+                   coalesce($turn, arg_max(turn, id), 0)
+            FROM records WHERE agent = $agent AND {STANDING}""",
+        {"agent": agent, "head": head, "text": summary, "turn": turn, "now": now},
     )
 
 
 def evicted_at(cursor: Cursor, agent: int) -> int:
     """Return the id of the record that was the newest when the queue was last cut, 0 if it never was."""
-    sql = "SELECT newest FROM summaries WHERE agent = ? ORDER BY id DESC LIMIT 1"
+    sql = f"SELECT newest FROM summaries WHERE agent = ? AND {STANDING} ORDER BY id DESC LIMIT 1"
     row = cursor.execute(sql, [agent]).fetchone()
     return int(row[0]) if row else 0
 
 
-def page_out(cursor: Cursor, agent: int, record: int, call: int, now: datetime, clock: Clock) -> str:
+def page_out(cursor: Cursor, agent: int, record: int, origin: Origin, now: datetime, clock: Clock) -> str:
     """Put a one-line stub in the place of a result in the queue and return it; the result stays in the log.
 
     Raises FunctionError when there is no such result in the queue or it is a stub already.
@@ -96,7 +103,8 @@ def page_out(cursor: Cursor, agent: int, record: int, call: int, now: datetime, 
         raise FunctionError(f"record {record} is paged out already")
     start_of_text = " ".join(result.text[: 4 * STUB].split())[:STUB]
     stub = f"[paged out: {len(result.text)} characters, record {record}: {start_of_text}...]"
-    cursor.execute("INSERT INTO stubs VALUES (?, ?, ?, ?, ?)", [record, agent, stub, call, now])
+    row = [record, agent, stub, origin.call, now, origin.turn]
+    cursor.execute("INSERT INTO stubs VALUES (?, ?, ?, ?, ?, ?)", row)
     return stub
 
 

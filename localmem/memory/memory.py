@@ -18,7 +18,9 @@ from localmem.memory.desk import Desk
 from localmem.memory.inbox import Inbox
 from localmem.memory.index import Indexes
 from localmem.memory.settling import settle
+from localmem.memory.standing import STANDING
 from localmem.memory.store import Store
+from localmem.memory.undo import Undone, last, undo
 from localmem.records import Block, Call, Event, Hit, Page, Record, Result
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ class Memory:
         """Return how much there is in recall and archival storage, and the time of the newest record."""
 
         def work(cursor: Cursor) -> Counts:
-            sql = "SELECT count(text), max(created_at) FROM records WHERE agent = ?"
+            sql = f"SELECT count(text), max(created_at) FROM records WHERE agent = ? AND {STANDING}"
             row = cursor.execute(sql, [self._agent]).fetchone()
             said, last = row if row else (0, None)
             found = archival.count(cursor, archives.owners(cursor, self._agent))
@@ -241,6 +243,20 @@ class Memory:
         sql = "SELECT 1 FROM started WHERE agent = ? AND call = ?"
         return bool(self._store.read(lambda cursor: cursor.execute(sql, [self._agent, call.id]).fetchone()))
 
+    def last_event(self) -> Event | None:
+        """Return the event of the last turn that stands: the one that `undo` takes back. None without turns."""
+
+        def work(cursor: Cursor) -> Event | None:
+            turn = last(cursor, self._agent)
+            if turn is None:
+                return None
+            where = "AND r.id = $turn"
+            event = log.read(cursor, self._agent, self._clock, where, turn=turn)[0]
+            assert isinstance(event, Event)
+            return event
+
+        return self._store.read(work)
+
     def close_turn(self, turn: int) -> None:
         """End a turn: it no longer counts as unfinished."""
         self._store.write(lambda cursor: self._close(cursor, turn), "close_turn")
@@ -265,10 +281,13 @@ class Memory:
 
         return self._store.read(work)
 
-    def evict(self, head: int, summary: str) -> None:
-        """Move the head of the queue to record id `head`, the first one kept, under a new summary."""
+    def evict(self, head: int, summary: str, turn: int | None = None) -> None:
+        """Move the head of the queue to record id `head`, the first one kept, under a new summary.
+
+        It is a part of `turn`, else of the turn of the newest record, and is taken back with it.
+        """
         self._store.write(
-            lambda cursor: log.evict(cursor, self._agent, head, summary, stamp(self._clock)), "evict"
+            lambda cursor: log.evict(cursor, self._agent, head, summary, turn, stamp(self._clock)), "evict"
         )
 
     def evicted_at(self) -> int:
@@ -288,7 +307,15 @@ class Memory:
             self._settled = False
             raise
 
-    # edits from outside a turn, and search
+    # edits from outside a turn, taking turns back, and search
+
+    def undo(self) -> Undone:
+        """Take back the last turn that stands, memory edits included, and return what that was.
+
+        Its rows stay on disk and count no longer; an edit by the user since stays. An agent that is awake has to
+        `reload`. Raises UsageError where no turn is left.
+        """
+        return self._changed(lambda cursor: undo(cursor, self._agent, self._clock), "undo")
 
     def put_block(self, block: Block, by: str) -> None:
         """Create or replace a block, on behalf of `by` ("user").

@@ -15,7 +15,8 @@ class Migration:
 
 
 # No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
-# older one, so history is kept and no index is rewritten. Only one thread writes, so tables whose rows change
+# older one, so history is kept and no index is rewritten; a turn that is taken back gets a row in `undone`, and its
+# rows count no longer (see standing.py). Only one thread writes, so tables whose rows change
 # (agents, turns, events, interruptions, timers, chosen, permits) carry no unique index: the writer checks.
 MIGRATIONS = (
     Migration(
@@ -127,6 +128,22 @@ MIGRATIONS = (
                WHERE c.kind = 'call' AND c.id NOT IN (SELECT call FROM records WHERE kind = 'result')""",
         ),
     ),
+    Migration(
+        5,
+        "turns that were taken back, and the turn of every row that a turn may write",
+        (
+            """CREATE TABLE undone (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, turn BIGINT NOT NULL, created_at TIMESTAMP NOT NULL)""",
+            "ALTER TABLE summaries ADD COLUMN turn BIGINT DEFAULT 0",
+            "ALTER TABLE stubs ADD COLUMN turn BIGINT DEFAULT 0",
+            "ALTER TABLE pauses ADD COLUMN turn BIGINT DEFAULT 0",
+            "UPDATE summaries SET turn = coalesce((SELECT r.turn FROM records r WHERE r.id = newest), 0)",
+            "UPDATE stubs SET turn = coalesce((SELECT r.turn FROM records r WHERE r.id = stubs.call), 0)",
+            "UPDATE pauses SET turn = coalesce((SELECT r.turn FROM records r WHERE r.id = pauses.call), 0)",
+            # the turn that removed a timer, 0: a person did, or it fired for the last time
+            "ALTER TABLE timers ADD COLUMN ended BIGINT DEFAULT 0",
+        ),
+    ),
 )
 
 OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
@@ -153,5 +170,6 @@ AGENT_TABLES = (
     "chosen",
     "permits",
     "started",
+    "undone",
 )
 """Every table whose rows belong to an agent (column `agent`)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localmem.errors import FunctionError
 from localmem.memory import archival, archives, bm25
 from localmem.memory.clock import Clock, shown, span
+from localmem.memory.standing import STANDING
 from localmem.records import Hit, Page
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _archive(
     if meaning is not None and query.strip() and not words.only_names and archival.count(cursor, owners):
         vector = meaning.embedder.encode([query])[0]
         for owner in owners:
-            gone = archival.retired(cursor, owner)
+            gone = archival.gone(cursor, owner)
             found = meaning.index(owner).near(cursor, vector, FLOOR)
             near += [hit for hit in found if hit[0] not in gone]
         near.sort(key=lambda hit: (-hit[1], hit[0]))
@@ -119,8 +120,8 @@ def recall_dates(
         raise FunctionError(f"the start {start} is after the end {end}")
     since, until = span(start, end, clock)
     rows = cursor.execute(
-        """SELECT id FROM records WHERE agent = ? AND text IS NOT NULL AND created_at >= ? AND created_at < ?
-           ORDER BY created_at, id""",
+        f"""SELECT id FROM records WHERE agent = ? AND text IS NOT NULL AND created_at >= ? AND created_at < ?
+           AND {STANDING} ORDER BY created_at, id""",
         [agent, since, until],
     ).fetchall()
     return _page([(row[0], 0.0) for row in rows], page, size, _said(cursor), clock)

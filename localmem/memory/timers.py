@@ -50,19 +50,19 @@ def add(cursor: Cursor, agent: int, at: When, note: str, call: int, now: datetim
     assert row is not None
     every = int(at.every.total_seconds()) if at.every else 0
     cursor.execute(
-        "INSERT INTO timers VALUES (?, ?, ?, ?, ?, 0, true, ?, ?)",
+        "INSERT INTO timers VALUES (?, ?, ?, ?, ?, 0, true, ?, ?, 0)",
         [row[0], agent, words, at.first, every, call, now],
     )
     return int(row[0])
 
 
-def remove(cursor: Cursor, agent: int, number: int) -> str:
-    """Let a timer fire no more and return its note. Raises FunctionError, naming those there are."""
+def remove(cursor: Cursor, agent: int, number: int, turn: int = 0) -> str:
+    """Let a timer fire no more and return its note; `turn` is of whose doing it is. Raises FunctionError, naming those there are."""
     there = {timer[0]: timer[1] for timer in _active(cursor, agent)}
     if number not in there:
         known = ", ".join(map(str, there)) or "none"
         raise FunctionError(f"there is no timer {number}; there are: {known}")
-    _end(cursor, agent, number)
+    _end(cursor, agent, number, turn)
     return str(there[number])
 
 
@@ -147,5 +147,16 @@ def _due(first: datetime, every: int, n: int) -> datetime:
     return first + n * timedelta(seconds=every)
 
 
-def _end(cursor: Cursor, agent: int, number: int) -> None:
-    cursor.execute("UPDATE timers SET active = false WHERE agent = ? AND id = ?", [agent, number])
+def take_back(cursor: Cursor, agent: int, turn: int) -> None:
+    """Let the timers that a turn set fire no more, and those that it removed fire again."""
+    cursor.execute("UPDATE timers SET active = true, ended = 0 WHERE agent = ? AND ended = ?", [agent, turn])
+    cursor.execute(
+        """UPDATE timers SET active = false
+           WHERE agent = $agent AND call IN (SELECT id FROM records WHERE agent = $agent AND turn = $turn)""",
+        {"agent": agent, "turn": turn},
+    )
+
+
+def _end(cursor: Cursor, agent: int, number: int, turn: int = 0) -> None:
+    sql = "UPDATE timers SET active = false, ended = ? WHERE agent = ? AND id = ?"
+    cursor.execute(sql, [turn, agent, number])

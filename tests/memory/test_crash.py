@@ -114,12 +114,13 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
             home.create_agent("a")
         memory = home.agent("a")
         known = {str(record.id) for record in memory.records()}
-        for kind in ("event", "call", "result"):
+        for kind in ("event", "call", "result"):  # of the turn that is taken back nothing is acknowledged
             assert set(said.get(kind, [])) <= known
         turn = memory.unfinished()
         assert turn is None or str(turn.id) not in said.get("closed", [])
         assert "block" not in said or memory.blocks()[-1].label == "notes"
         assert "evicted" not in said or memory.summary() == "summary"
+        assert not set(said.get("undone", [])) & {str(record.turn) for record in memory.records()}
         check_turns(memory)
         check_waiting(memory, said)
         resume(memory)
