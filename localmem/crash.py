@@ -32,6 +32,7 @@ WRITES = (
     "start",
     "choose",
     "undo",
+    "forget",
 )
 """Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 
@@ -42,6 +43,10 @@ POINTS = (
     "index.replace",
     "index.replaced",
     "delete_agent.index",
+    "forgetting.files",
+    "forgetting.index",
+    "compact.replace",
+    "compact.replaced",
 )
 
 _passed: dict[str, int] = {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import click
 
-from localmem.cli.common import agent_option, as_json, message, open_memory, to_json
+from localmem.cli.common import agent_option, as_json, message, open_home, open_memory, to_json
 from localmem.errors import FunctionError, UsageError
 
 
@@ -88,6 +89,68 @@ def undo(turns: int, agent: str, json_: bool) -> None:
     else:
         for each in undone:
             click.echo("\n".join(undone_lines(each)))
+
+
+@command.command()
+@click.argument("label", required=False)
+@agent_option
+@as_json
+def history(label: str | None, agent: str, json_: bool) -> None:
+    """Show how core memory, or the block LABEL, came to be what it is: each change and its author."""
+    from localmem.cli.views import history_lines
+
+    with open_memory(agent) as memory:
+        changes = memory.history(label)
+    if json_:
+        click.echo(to_json([asdict(change) for change in changes]))
+    else:
+        click.echo("\n".join(history_lines(changes)))
+
+
+@command.command()
+@click.option("--all", "everything", is_flag=True, help="Show every memory, not only the doubtful ones.")
+@agent_option
+@as_json
+def audit(everything: bool, agent: str, json_: bool) -> None:
+    """Show what memories rest on, which say nearly the same, and which no record supports."""
+    from localmem.cli.views import audit_data, audit_lines
+
+    with open_memory(agent) as memory:
+        found = memory.audit()
+    if json_:
+        click.echo(to_json(audit_data(found)))
+    else:
+        click.echo("\n".join(audit_lines(found, everything)))
+
+
+@command.command()
+@click.argument("what", metavar="TEXT|record:N|passage:N")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@agent_option
+@as_json
+def forget(what: str, yes: bool, agent: str, json_: bool) -> None:
+    """Forget for good whatever holds TEXT, in every tier, index, trace and file. There is no way back.
+
+    record:N and passage:N (the ids of `memory search --json`) take with them what they rest on, or what rests on
+    them and says the same. With --json and without --yes it only shows what would go.
+    """
+    from localmem.cli.views import going_lines
+    from localmem.kernel.summary import digest
+
+    with open_home() as home:
+        plan = home.agent(agent).forgetting(what)
+        if json_:
+            click.echo(to_json(asdict(plan) | {"forgotten": yes}))
+        else:
+            click.echo("\n".join(going_lines(plan)), err=not plan.empty)
+        if plan.empty or (json_ and not yes):
+            return
+        if not yes:
+            if not sys.stdin.isatty():
+                raise UsageError("what is forgotten is gone for good: say --yes")
+            click.confirm("Forget all this, for good?", abort=True, err=True)
+        home.forget(agent, plan, digest)
+    click.echo("forgotten", err=True)
 
 
 @command.command()

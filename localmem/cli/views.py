@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 from localmem.cli.common import one_line, safe
 from localmem.records import Page
 
+UNDO = "undo"
+"""The author of a change that took a turn back, as `memory.history` has it."""
+
 if TYPE_CHECKING:
     from localmem.kernel.context import Report
+    from localmem.memory.audit import Audit, Remembered
+    from localmem.memory.forget import Plan
+    from localmem.memory.history import Change
     from localmem.memory.memory import Memory
     from localmem.memory.undo import Undone
 
@@ -78,6 +84,80 @@ def undone_lines(undone: Undone) -> Iterator[str]:
     yield "  " + " · ".join(part for part in (f"{undone.records:,} records", blocks, out, back) if part)
     if undone.outside:
         yield f"  not taken back: what {', '.join(undone.outside)} did outside this memory"
+
+
+def history_lines(changes: Sequence[Change]) -> Iterator[str]:
+    """Lay out the changes of core memory, oldest first."""
+    for change in changes:
+        turn = f", turn {change.turn}" if change.turn else ""
+        by = f"turn {change.turn} taken back" if change.author == UNDO else f"by {change.author}{turn}"
+        rests = f", rests on {', '.join(map(str, change.rests_on))}" if change.rests_on else ""
+        undone = ", taken back since" if change.undone else ""
+        yield f"{when(change.created_at)} {change.label} {by}{rests}{undone}"
+        for sign, lines in (("-", change.removed), ("+", change.added)):
+            for line in lines:
+                yield from indented(f"{sign} {line}")
+        if not change.removed and not change.added:
+            yield f"  ({change.characters:,} of {change.limit:,} characters)"
+
+
+def audit_data(audit: Audit) -> dict[str, object]:
+    """Return what `memory audit --json` prints; pairs name their memories by their places in the list."""
+    places = {id(memory): place for place, memory in enumerate(audit.memories)}
+    rows = []
+    for memory in audit.memories:
+        row = {key: value for key, value in asdict(memory).items() if key != "origin"}
+        rows.append(row)
+    pairs = [
+        {"first": places[id(pair.first)], "second": places[id(pair.second)], "share": pair.share}
+        for pair in audit.alike
+    ]
+    return {"memories": rows, "alike": pairs, "unsupported": len(audit.unsupported)}
+
+
+def audit_lines(audit: Audit, everything: bool) -> Iterator[str]:
+    """Lay out the doubtful memories, or all, with what each rests on."""
+    shown = audit.memories if everything else audit.unsupported
+    for memory in shown:
+        yield from _remembered(memory)
+    for pair in audit.alike:
+        yield f"nearly the same ({pair.share:.0%} of their words)"
+        for each in (pair.first, pair.second):
+            yield f"  {_place(each)}: {one_line(each.text, 100)}"
+    yield (
+        f"{len(audit.memories):,} memories: {len(audit.unsupported):,} that no record supports, "
+        f"{len(audit.alike):,} pairs that say nearly the same"
+    )
+
+
+def _remembered(memory: Remembered) -> Iterator[str]:
+    doubt = "" if memory.supported else ": no record supports it"
+    turn = f", turn {memory.turn}" if memory.turn else ""
+    yield f"{_place(memory)} by {memory.author}{turn}, {when(memory.created_at)}{doubt}"
+    yield from indented(memory.text)
+    for ground in memory.rests_on:
+        yield f"    rests on record {ground.record}: {one_line(ground.text, 100)}"
+
+
+def _place(memory: Remembered) -> str:
+    return f"passage {memory.passage}" if memory.passage else memory.where
+
+
+def going_lines(plan: Plan) -> Iterator[str]:
+    """Lay out what would be forgotten."""
+    for each in plan.going:
+        number = f" {each.id}" if each.what in ("record", "passage") else ""
+        yield f"{each.what}{number}{f', {when(each.created_at)}' if each.created_at else ''}"
+        yield from indented(one_line(each.text, 200))
+    if plan.summaries:
+        yield f"{plan.summaries:,} summaries are made anew"
+    if plan.elsewhere:
+        yield f"it stays in {', '.join(plan.elsewhere)}: forget it there, or take out the document"
+    yield (
+        "nothing holds this"
+        if plan.empty
+        else "traces of turns and snapshots go too: they repeat what was said"
+    )
 
 
 def context_lines(report: Report) -> Iterator[str]:

@@ -63,6 +63,11 @@ def find(cursor: Cursor, name: str) -> int:
     )
 
 
+def numbers(cursor: Cursor) -> list[tuple[int, str]]:
+    """Return the id and the name of every agent."""
+    return [(row[0], row[1]) for row in cursor.execute("SELECT id, name FROM agents").fetchall()]
+
+
 def create(
     cursor: Cursor, name: str, model: str | None, system: str | None, blocks: Sequence[Block], now: datetime
 ) -> int:

@@ -133,10 +133,10 @@ def waiting(cursor: Cursor, agent: int, embedder: str, most: int) -> list[tuple[
 
 def add_vectors(cursor: Cursor, agent: int, embedder: str, ids: Sequence[int], vectors: np.ndarray) -> int:
     """Store vectors, drop older ones of the same passages, and return the new generation."""
-    number = drop_vectors(cursor, agent, ids)
+    fresh = drop_vectors(cursor, agent, ids)
     rows = [[number, agent, embedder, vector.tobytes()] for number, vector in zip(ids, vectors, strict=True)]
     cursor.executemany("INSERT INTO vectors VALUES (?, ?, ?, ?)", rows)
-    return number
+    return fresh
 
 
 def touch(cursor: Cursor, owner: int) -> int:
@@ -154,6 +154,16 @@ def generation(cursor: Cursor, owner: int) -> int:
         {"owner": owner},
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def delete(cursor: Cursor, agent: int, ids: Sequence[int]) -> None:
+    """Delete passages for good, with their vectors and their words in the index."""
+    drop_vectors(cursor, agent, ids)
+    for passage in ids:
+        bm25.remove(cursor, agent, bm25.ARCHIVAL, passage)
+        cursor.execute("DELETE FROM retired WHERE agent = ? AND passage = ?", [agent, passage])
+        cursor.execute("DELETE FROM places WHERE agent = ? AND passage = ?", [agent, passage])
+        cursor.execute("DELETE FROM passages WHERE agent = ? AND id = ?", [agent, passage])
 
 
 def drop_vectors(cursor: Cursor, owner: int, ids: Sequence[int]) -> int:

@@ -30,5 +30,10 @@ def told(fact: str, message: str) -> bool:
     return any(word[:ALIKE] in begun for word in kept)
 
 
+def shares(one: str, other: str) -> bool:
+    """Return whether two texts have a telling word in common, or are the same."""
+    return bool(telling(one) & telling(other)) or one.strip() == other.strip()
+
+
 def _english(message: str) -> bool:
     return sum(word.stop and len(word.terms[0]) >= LONG for word in query_words(message)) >= ENGLISH

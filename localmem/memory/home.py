@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +23,17 @@ from localmem.memory.archives import ArchiveRow
 from localmem.memory.clock import Clock, stamp, system_clock
 from localmem.memory.core import DEFAULT_BLOCKS
 from localmem.memory.embedder import FOLDER, Embedder, find_embedder
+from localmem.memory.forget import Digest, Plan
 from localmem.memory.index import Indexes
 from localmem.memory.memory import Memory
+from localmem.memory.scrub import MARK, scrub
 from localmem.memory.store import Cursor, Store
 from localmem.records import Block
 
 LOCK = "owner.lock"
 STORE = "localmem.duckdb"
 TRACES = "traces"
+SNAPSHOTS = "snapshots"
 
 
 def default_home() -> Path:
@@ -77,7 +81,10 @@ class Home:
         lock = _own(path, clock)
         try:
             store = Store(path / STORE, clock=clock)
-            return cls(path, lock, store, clock, embedder, path / "models" / embedder_folder)
+            home = cls(path, lock, store, clock, embedder, path / "models" / embedder_folder)
+            with suppress(DiskFault):  # there is no room for it yet: next time
+                home._finish_forgetting()
+            return home
         except BaseException:
             os.close(lock)
             raise
@@ -197,6 +204,50 @@ class Home:
         self.store.write(
             lambda cursor: archives.detach(cursor, agents.find(cursor, agent), archive), "archive"
         )
+
+    def forget(self, name: str, plan: Plan, digest: Digest) -> None:
+        """Take away for good what a plan of `Memory.forgetting` names: no byte of it is left in this home's files.
+
+        A process that ends in its midst finishes when the home is opened again. An agent that is awake has to
+        `reload`. Raises UnknownAgent, and DiskFault when there is no room to rewrite the store; then what was
+        forgotten is found no more, and its bytes go when the home is opened again.
+        """
+        number = self.store.read(lambda cursor: agents.find(cursor, name))
+        mark = self.path / MARK
+        with mark.open("a") as file:
+            file.write(f"{number}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        scrub(self.path, plan.texts)
+        self._drop_copies(number, name)
+        reach("forgetting.files")
+        self.agent(name).forget(plan, digest)
+        self._finish_forgetting()
+
+    def _finish_forgetting(self) -> None:
+        """Rid the files of what was forgotten in the store: they hold its bytes still."""
+        mark = self.path / MARK
+        if not mark.exists():
+            return
+        names = {row[0]: row[1] for row in self.store.read(agents.numbers)}
+        for number in map(int, mark.read_text().split()):
+            self._indexes.drop(number)
+            self._drop_copies(number, names.get(number, ""))
+        reach("forgetting.index")
+        self.store.compact()
+        mark.unlink()
+
+    def _drop_copies(self, number: int, name: str) -> None:
+        """Drop what holds copies of an agent's prompts: traces and snapshots, which are made anew."""
+        shutil.rmtree(self.path / TRACES / str(number), ignore_errors=True)
+        for folder in (self.path / SNAPSHOTS / each for each in (str(number), name) if each):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def drop_snapshots(self, name: str) -> None:
+        """Drop the snapshots of the processor's state that were kept for an agent. Raises UnknownAgent."""
+        number = self.store.read(lambda cursor: agents.find(cursor, name))
+        for folder in (self.path / SNAPSHOTS / each for each in (str(number), name)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def traces(self, name: str) -> Path:
         """Return the folder for the traces of an agent's turns; a new name does not move it. Raises UnknownAgent."""

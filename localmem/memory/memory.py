@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localmem.crash import reach
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, archives, core, events, log, search
+from localmem.memory import archival, archives, core, events, forget, log, search
 from localmem.memory.archival import Passage
+from localmem.memory.audit import Audit, audit
 from localmem.memory.choices import Choices
 from localmem.memory.clock import Clock, shown, stamp
 from localmem.memory.core import BlockVersion, Origin
 from localmem.memory.desk import Desk
+from localmem.memory.forget import Digest, Plan
+from localmem.memory.history import Change, history
 from localmem.memory.inbox import Inbox
 from localmem.memory.index import Indexes
 from localmem.memory.settling import settle
@@ -123,6 +126,20 @@ class Memory:
     def block_versions(self, label: str | None = None) -> tuple[BlockVersion, ...]:
         """Return every version of one block, or of all, oldest first, with where each came from."""
         return self._store.read(lambda cursor: core.versions(cursor, self._agent, self._clock, label))
+
+    def history(self, label: str | None = None) -> tuple[Change, ...]:
+        """Return every change of one block, or of all, oldest first; turns taken back are among them.
+
+        Raises UsageError for a label that no block ever had, naming those there are.
+        """
+        found = self._store.read(lambda cursor: history(cursor, self._agent, self._clock, label))
+        if label is not None and not found:
+            self.block(label)
+        return found
+
+    def audit(self) -> Audit:
+        """Return every memory with what it rests on, near duplicates, and what nothing on record supports."""
+        return self._store.read(lambda cursor: audit(cursor, self._agent, self._clock))
 
     def passages(self) -> tuple[Passage, ...]:
         """Return every passage of the archive with where it came from, retired ones included."""
@@ -308,6 +325,17 @@ class Memory:
             raise
 
     # edits from outside a turn, taking turns back, and search
+
+    def forgetting(self, what: str) -> Plan:
+        """Return what goes when `what` is forgotten (see `forget.plan`); `Home.forget` does it.
+
+        Raises UsageError for a text too short, and for a record or passage that there is not.
+        """
+        return self._store.read(lambda cursor: forget.plan(cursor, self._agent, self._clock, what))
+
+    def forget(self, plan: Plan, digest: Digest) -> None:
+        """Take what a plan names out of the store; its bytes stay in the files until `Home.forget` is done."""
+        self._changed(lambda cursor: forget.forget(cursor, self._agent, self._clock, plan, digest), "forget")
 
     def undo(self) -> Undone:
         """Take back the last turn that stands, memory edits included, and return what that was.

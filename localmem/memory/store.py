@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from localmem.crash import reach
 from localmem.errors import DiskFault, HomeInUse, HomeUnusable, LocalmemError
 from localmem.memory.clock import Clock, stamp
+from localmem.memory.compaction import compact
 from localmem.memory.migrations import MIGRATIONS, Migration
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Store:
         self.path = path
         self._gate = threading.Lock()
         self._closed = False
+        self._quiet = threading.Condition()
+        self._readers = 0
         self._root: Any = self._connect()
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="localmem-writer", daemon=True)
@@ -85,6 +88,8 @@ class Store:
         """
         import duckdb
 
+        with self._quiet:
+            self._readers += 1
         try:
             cursor = self._cursor()
             try:
@@ -94,6 +99,36 @@ class Store:
                 cursor.close()
         except duckdb.Error as error:
             raise self._fault(error) from error
+        finally:
+            with self._quiet:
+                self._readers -= 1
+                self._quiet.notify_all()
+
+    def compact(self) -> None:
+        """Write the store into a fresh file that takes the place of this one, whole or not at all.
+
+        DuckDB keeps the bytes of what was deleted in free blocks of its file: in the fresh one there are none of
+        them. Raises DiskFault when the disk refuses; the store is as it was then.
+        """
+        future: Future[None] = Future()
+        with self._gate:
+            self._refuse_if_closed()
+            self._jobs.put((self._rewrite, future))
+        future.result()
+
+    def _rewrite(self) -> None:
+        import duckdb
+
+        with self._quiet:  # no read begins meanwhile
+            self._quiet.wait_for(lambda: not self._readers)
+            self._invalidate()
+            try:
+                compact(self.path)
+            except duckdb.Error as error:
+                raise self._disk_fault(error) from error
+            except OSError as error:
+                reason = error.strerror or "input/output error"
+                raise DiskFault(f"the store {self.path} cannot be rewritten ({reason}): make room") from error
 
     def close(self) -> None:
         """Finish the writes that wait, then close the file for good. Closing twice is fine."""

@@ -57,7 +57,10 @@ def add(cursor: Cursor, agent: int, at: When, note: str, call: int, now: datetim
 
 
 def remove(cursor: Cursor, agent: int, number: int, turn: int = 0) -> str:
-    """Let a timer fire no more and return its note; `turn` is of whose doing it is. Raises FunctionError, naming those there are."""
+    """Let a timer fire no more, by the doing of `turn`, and return its note.
+
+    Raises FunctionError, naming those there are.
+    """
     there = {timer[0]: timer[1] for timer in _active(cursor, agent)}
     if number not in there:
         known = ", ".join(map(str, there)) or "none"

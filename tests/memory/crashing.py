@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localmem import loading
 from localmem.errors import FunctionError
+from localmem.kernel.summary import digest
 from localmem.memory.desk import Desk
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
@@ -101,6 +102,9 @@ def main(path: Path) -> None:
         memory.perform(memory.add(Call("", "effects", {}), undone.turn), effects, close=True)
         memory.settle()
         done("undone", memory.undo().turn)
+        memory.close_turn(memory.open_turn(Event(EventKind.USER, "the secretword")).turn)
+        home.forget("a", memory.forgetting("secretword"), digest)
+        done("forgotten", "secretword")
         home.rename_agent("b", "c")
         home.delete_agent("c")
         done("deleted", "c")

@@ -21,6 +21,7 @@ from localmem.testing import HashEmbedder
 
 ROOT = Path(__file__).parents[2]
 AGAIN = ("perform", "settle", "index", "load", "load_file", "announce")
+FORGOTTEN = ("forget.committed", "forgetting.index", "compact.replace", "compact.replaced")
 PLACES = [*POINTS, *(f"{point}:2" for point in POINTS if point.split(".")[0] in AGAIN)]
 
 
@@ -114,13 +115,17 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
             home.create_agent("a")
         memory = home.agent("a")
         known = {str(record.id) for record in memory.records()}
-        for kind in ("event", "call", "result"):  # of the turn that is taken back nothing is acknowledged
+        for kind in ("event", "call", "result"):
             assert set(said.get(kind, [])) <= known
         turn = memory.unfinished()
         assert turn is None or str(turn.id) not in said.get("closed", [])
         assert "block" not in said or memory.blocks()[-1].label == "notes"
         assert "evicted" not in said or memory.summary() == "summary"
         assert not set(said.get("undone", [])) & {str(record.turn) for record in memory.records()}
+        if "forgotten" in said or point in FORGOTTEN:
+            assert not any(
+                b"secretword" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()
+            )
         check_turns(memory)
         check_waiting(memory, said)
         resume(memory)

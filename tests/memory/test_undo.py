@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from memory_acts import Hands, run, say
 
@@ -38,6 +38,7 @@ def shows(memory: Memory) -> dict[str, object]:
         "pending": memory.inbox.pending(),
         "interrupted": memory.inbox.interrupted(),
     }
+    memory.settle()
     for word in WORDS:
         found[f"recall {word}"] = memory.search_recall(word, size=50)
         found[f"archive {word}"] = memory.search_archive(word, size=50)
@@ -236,7 +237,12 @@ ACTS: dict[str, Act] = {
 TURN = st.lists(st.tuples(st.sampled_from(sorted(ACTS)), st.sampled_from(WORDS)), max_size=4)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(turns=st.lists(TURN, min_size=1, max_size=5), back=st.integers(1, 5))
 def test_random_turns_then_undo_show_what_was_shown_before(
     home: Home, clock: Hands, turns: list[list[tuple[str, str]]], back: int
