@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from localmem.errors import UnknownAgent, UsageError
 from localmem.kernel.agent import Agent
 from localmem.kernel.settings import LIMITS, Settings
+from localmem.kernel.summary import digest
 from localmem.permission import Permission
 from localmem.recording import Setup, keep
 from localmem.records import Event, EventKind, Item
@@ -19,6 +20,7 @@ from localmem.trace import Tracer
 
 if TYPE_CHECKING:
     from localmem.functions.schema import Function
+    from localmem.memory.forget import Plan
     from localmem.memory.home import Home
     from localmem.memory.memory import Memory
     from localmem.memory.undo import Undone
@@ -172,6 +174,14 @@ class Session:
         undone = self.memory.undo()
         self.agent.reload()
         return undone
+
+    def forget(self, plan: Plan) -> None:
+        """Take away for good what `Memory.forgetting` named; the model is freed, for its cache holds it too.
+
+        Raises DiskFault as `Home.forget` does.
+        """
+        self.close()
+        self.home.forget(self.memory.name, plan, digest)
 
     def retry(self) -> Iterator[Item]:
         """Take back the last turn and yield it anew, sampled otherwise: the best tokens would be the same.

@@ -164,6 +164,7 @@ class Agent:
         """Show what is on disk: it was changed from outside a turn, or a turn was taken back."""
         self.context.load(self.memory)
         self.context.forget_ahead()
+        self._pressure.forget_ahead()
 
     def report(self) -> Report:
         """Return how the window is used, in tokens."""

@@ -61,6 +61,10 @@ class Pressure:
         else:
             self._ahead.read()
 
+    def forget_ahead(self) -> None:
+        """Drop the eviction that was begun ahead: what it was made of is no longer what is on disk."""
+        self._ahead = None
+
     def show_summary(self, event: Event) -> None:
         """Show the summary, and in it the event that is being worked on if it has left the queue."""
         summary = self._memory.summary()
