@@ -21,6 +21,7 @@ COMMANDS = {
     "memory": ("localmem.cli.memory", "Look into an agent's memory, or edit it."),
     "load": ("localmem.cli.load", "Load documents: text, Markdown, HTML, PDF, DOCX, JSONL."),
     "archives": ("localmem.cli.archives", "Named archives of documents, shared by agents."),
+    "timers": ("localmem.cli.timers", "Add, list or remove what wakes an agent at its time."),
     "models": ("localmem.cli.models", "List, fetch, verify or add models."),
     "functions": ("localmem.cli.functions", "What the model may call: list, add, permit."),
     "bench": ("localmem.cli.bench", "Run memory benchmarks on a model, and report them."),

@@ -88,6 +88,32 @@ def when(text: str, clock: Clock) -> When:
             return When(moment(text.strip(), clock))
 
 
+def asked(after: str | None, time: str | None, every: str | None, clock: Clock) -> When:
+    """Return when a timer fires, of which a person said one or two: after a span, at a time, every span.
+
+    Raises UsageError.
+    """
+    if after and time:
+        raise UsageError("say --in or --at, not both: one time to begin is enough")
+    beat = span(every) if every else None
+    if time:
+        return When(moment(time, clock), beat)
+    first = span(after) if after else beat
+    if first is None:
+        raise UsageError("say when: --in 10m, --at 09:00 or --every 1h")
+    return When(stamp(clock) + first, beat)
+
+
+def short(length: timedelta) -> str:
+    """Return a span as `span` reads it: 1d12h, 10m."""
+    seconds, parts = int(length.total_seconds()), []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
 def spelt(length: timedelta) -> str:
     """Return a span of time in words, in its largest unit: "2 hours", "1 second"."""
     seconds = max(0, int(length.total_seconds()))

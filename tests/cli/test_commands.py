@@ -116,7 +116,7 @@ def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\n"
         "from localmem.cli.main import main\n"
-        "for name in ('', 'chat', 'ask', 'agents', 'memory', 'doctor', 'paths', 'models'):\n"
+        "for name in ('', 'chat', 'ask', 'agents', 'memory', 'doctor', 'paths', 'models', 'timers'):\n"
         "    main.main([name, '--help'] if name else ['--help'], standalone_mode=False)\n"
         "heavy = 'duckdb llama_cpp torch faiss numpy outlines llguidance prompt_toolkit'\n"
         "print(sorted(set(heavy.split()) & set(sys.modules)))\n"

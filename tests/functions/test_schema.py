@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import pytest
 
 from localmem.errors import DefinitionError
-from localmem.functions.schema import Label, Length, Range, function
+from localmem.functions.schema import Label, Length, Pattern, Range, function
 from localmem.functions.standard import EDITS_CORE, READS, SETS, function_set
 from localmem.memory.desk import Desk
 
@@ -161,3 +161,52 @@ def test_a_function_with_a_label_needs_a_block() -> None:
     append = next(made for made in function_set("small") if made.name == "core_memory_append")
     assert append.callable_with(["human"])
     assert not append.callable_with([])
+
+
+def matching(pattern: Pattern) -> Callable[..., str]:
+    def when(desk: Desk, time: Annotated[str, pattern]) -> str:
+        """Set a time."""
+        return time
+
+    when.__annotations__["time"] = Annotated[str, pattern]
+    when.__annotations__["desk"] = Desk
+    when.__annotations__["return"] = str
+    return when
+
+
+def test_a_pattern_is_held_by_the_schema() -> None:
+    schema = function(matching(Pattern(r"in [1-9][0-9]? (days?|weeks?)", "in 2 days"))).json_schema([])
+    assert schema["properties"] == {
+        "time": {"type": "string", "pattern": "^(in [1-9][0-9]? (days?|weeks?))$", "examples": ["in 2 days"]}
+    }
+
+
+@pytest.mark.parametrize(
+    ("regex", "example"),
+    [
+        ("a*", "a"),
+        ("a+", "a"),
+        ("a{2,}", "aa"),
+        ("a??", "a"),
+        ("(?=a)a", "a"),
+        (r"(a)\1", "aa"),
+        ("^a$", "a"),
+        (r"\ba", "a"),
+        ("(a", "a"),
+        ("a", "b"),
+    ],
+)
+def test_a_pattern_that_no_grammar_holds_is_refused(regex: str, example: str) -> None:
+    with pytest.raises(DefinitionError, match="argument time"):
+        function(matching(Pattern(regex, example)))
+
+
+def test_signs_inside_a_class_or_escaped_are_taken() -> None:
+    for regex, example in (
+        ("[*+^$]", "*"),
+        (r"\*\+\$", "*+$"),
+        ("[]a]", "]"),
+        (r"[\]+]", "+"),
+        ("a{1,3}", "aa"),
+    ):
+        function(matching(Pattern(regex, example)))

@@ -166,10 +166,12 @@ def offered(shape: Shape) -> set[str]:
     return {function.name for function in shape.functions}
 
 
-def stopped(bench: Bench, script: Sequence[Move], **settings: object) -> tuple[Agent, list[Shape]]:
+def stopped(bench: Bench, script: Sequence[Move], max_steps: int = 8) -> tuple[Agent, list[Shape]]:
     """An agent that keeps line 0 of two, is interrupted by "wait", and goes on by the script."""
     first = [calls("core_memory_append", label="human", content="line 0"), says("interrupted before this")]
-    agent, processor = bench.wake(iter([*first[:1], *script]), functions="full", window=4096, **settings)
+    agent, processor = bench.wake(
+        iter([*first[:1], *script]), functions="full", window=4096, max_steps=max_steps
+    )
     for item in agent.turn(user("keep two lines")):
         if isinstance(item, Result):
             agent.submit(user("wait"))

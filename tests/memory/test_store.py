@@ -12,7 +12,7 @@ import pytest
 from memory_acts import say
 
 from localmem.errors import HomeUnusable
-from localmem.memory.clock import system_clock
+from localmem.memory.clock import stamp, system_clock
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.memory.migrations import AGENT_TABLES, MIGRATIONS, Migration
@@ -177,6 +177,33 @@ def test_migrations_are_applied_once_in_order(tmp_path: Path) -> None:
 
 def test_the_list_of_migrations_is_numbered() -> None:
     assert [migration.number for migration in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_a_store_of_the_first_version_opens_with_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    path = tmp_path / "home" / "localmem.duckdb"
+    old = Store(path, clock=system_clock, migrations=MIGRATIONS[:1])
+
+    def fill(cursor: Any) -> None:
+        now = stamp(system_clock)
+        cursor.execute("INSERT INTO agents VALUES (nextval('agent_ids'), 'default', NULL, NULL, 0, ?)", [now])
+        payload = '{"kind": "user", "text": "hello", "note": ""}'
+        cursor.execute(
+            "INSERT INTO records VALUES (nextval('record_ids'), 1, 1, 'event', 0, 'hello', ?, ''::BLOB, ?)",
+            [payload, now],
+        )
+        cursor.execute("INSERT INTO turns VALUES (1, 1, true, 0)")
+
+    old.write(fill)
+    old.close()
+    with Home.open(tmp_path / "home") as home:
+        memory = home.agent("default")
+        unfinished = memory.unfinished()
+        assert unfinished is not None
+        assert unfinished.event.text == "hello"
+        assert memory.inbox.next() is None
+        event = memory.submit(Event(EventKind.USER, "again"))
+        assert memory.inbox.next() == event
 
 
 def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from localmem.errors import UsageError
 from localmem.memory.clock import system_clock
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
-from localmem.memory.when import moment, span, spelt, when
+from localmem.memory.when import When, asked, moment, short, span, spelt, when
 
 
 def fired(memory: Memory) -> list[str]:
@@ -164,6 +164,24 @@ def test_spans_in_words() -> None:
         "2 hours",
         "1 day",
     ]
+
+
+@pytest.mark.parametrize("text", ["90s", "10m", "2h", "1d"])
+def test_spans_are_shown_as_they_are_written(text: str) -> None:
+    assert span(short(span(text))) == span(text)
+
+
+def test_what_a_person_asks_for(clock: Hands) -> None:
+    now = clock.now.replace(tzinfo=None)
+    hour = timedelta(hours=1)
+    assert asked("10m", None, None, clock).first == now + timedelta(minutes=10)
+    assert asked(None, None, "1h", clock) == When(now + hour, hour)
+    assert asked("10m", None, "1h", clock) == When(now + timedelta(minutes=10), hour)
+    assert asked(None, "10:00", "1h", clock) == When(datetime(2026, 3, 14, 10, 0), hour)
+    with pytest.raises(UsageError, match="not both"):
+        asked("10m", "10:00", None, clock)
+    with pytest.raises(UsageError, match="say when"):
+        asked(None, None, None, clock)
 
 
 def test_waiting_ends_when_something_is_handed_in(memory: Memory) -> None:
