@@ -11,6 +11,7 @@ LocalmemError
 │   ├── UnreadableFile        a document that cannot be read as text
 │   ├── ModelMissing          the model's file is not on this machine
 │   ├── HomeInUse             another process owns the home
+│   ├── ServerGone            the process that served this home went away, or is of another version
 │   └── HomeUnusable          the home cannot be created, read or written
 ├── DefinitionError           the developer can fix it: a bad function, grammar, profile or dialect
 ├── FunctionError             the model can fix it: becomes the result of its call, never seen by the user
@@ -69,6 +70,10 @@ class ModelMissing(UserError):
 
 class HomeInUse(UserError):
     """Another process owns the home; the message names it."""
+
+
+class ServerGone(UserError):
+    """The process that served the home went away in the middle, or speaks as another version."""
 
 
 class HomeUnusable(UserError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localmem.memory.memory import Memory
     from localmem.memory.undo import Undone
     from localmem.processor.engine import LlamaProcessor
+    from localmem.processor.interface import Processor
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
 
@@ -40,7 +41,10 @@ MOST_TRACES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the person asked for; None leaves it to the agent, the profile or the machine."""
+    """What the person asked for; None leaves it to the agent, the profile or the machine.
+
+    `together` is how many agents the cache of a model holds at once.
+    """
 
     agent: str = DEFAULT_AGENT
     model: str | None = None
@@ -52,6 +56,7 @@ class Options:
     drafts: bool | None = None
     reuse: str | None = None
     cache: str | None = None
+    together: int = 1
 
 
 def registry_of(home: Path) -> Registry:
@@ -125,9 +130,13 @@ def load_processor(
         drafts=options.drafts,
         reuse=options.reuse,
         cache=options.cache,
+        agents=options.together,
         snapshots=snapshots,
     )
 
+
+Load = Callable[["Registry", "Profile", Options, Path | None], "Processor"]
+"""Loads a model, as `load_processor` does."""
 
 Loading = Callable[["Registry", "Profile"], AbstractContextManager[object]]
 """Entered around the loading of a model: the place to fetch it first, and to say what is going on."""
@@ -142,9 +151,14 @@ class Session:
     """
 
     def __init__(
-        self, home: Home, options: Options, loading: Loading = lambda registry, profile: nullcontext()
+        self,
+        home: Home,
+        options: Options,
+        loading: Loading = lambda registry, profile: nullcontext(),
+        load: Load | None = None,
     ):
         self.home, self.options, self._loading = home, options, loading
+        self._load = load or load_processor
         self.memory = memory_of(home, options.agent)
         self.permission = Permission(self.memory)
         self.notices: list[str] = []
@@ -274,7 +288,7 @@ class Session:
                 profile = self._choose(profile.name)
             self.close()
             snapshots = self.home.path / "snapshots"
-            processor = load_processor(self.registry, profile, self.options, snapshots)
+            processor = self._load(self.registry, profile, self.options, snapshots)
             tracer = Tracer(processor, most=MOST_TRACES)
             try:
                 settings = settings_of(profile, self.options)

@@ -135,7 +135,7 @@ def _model(plan: Plan) -> tuple[Registry, Profile]:
     profile = choose_model(registry, plan.options, None)
     if registry.locate(profile) is None:
         runner.jobs(plan, profile)
-        with loading(registry, profile, Status(False)):
+        with loading(home_folder(), registry, profile, Status(False)):
             registry = registry_of(home_folder())
         profile = choose_model(registry, plan.options, None)
     return registry, profile

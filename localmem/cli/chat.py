@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from localmem.cli.common import open_session, turn_options
+from localmem.cli.common import open_talk, turn_options
 
 
 @click.command()
@@ -20,5 +20,5 @@ def command(quiet: bool, verbose: bool, **asked: Any) -> None:
     """
     from localmem.cli.conversation import Conversation
 
-    with open_session(asked, announce=True) as session:
-        Conversation(session, quiet=quiet, verbose=verbose).run()
+    with open_talk(asked, announce=True) as talk:
+        Conversation(talk, quiet=quiet, verbose=verbose).run()

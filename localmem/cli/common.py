@@ -6,8 +6,9 @@ import json
 import re
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
@@ -17,7 +18,7 @@ import click
 
 from localmem.cli.models import as_json, fetch_model, home_folder
 from localmem.cli.screen import Status, columns, dim
-from localmem.errors import BadInput
+from localmem.errors import BadInput, HomeInUse, UsageError
 from localmem.runtime import registry_of
 
 if TYPE_CHECKING:
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
     from localmem.runtime import Session
+    from localmem.serve.client import Client
+    from localmem.serve.talk import State, Talk
 
 __all__ = ["as_json", "home_folder"]
+
+STARTING = 5.0
+"""Seconds that a process which is to serve the home gets for its first breath."""
 
 _AGENT = click.option("--agent", default="default", show_default=True, help="Which agent.")
 
@@ -53,19 +59,56 @@ def agent_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return _AGENT(command)
 
 
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `runtime.Options` has but for the agent, by the same names."""
+    return reduce(lambda made, option: option(made), reversed(_TURN), command)
+
+
 def turn_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `runtime.Options` has, by the same names."""
     return reduce(lambda made, option: option(made), (*reversed(_TURN), _AGENT), command)
 
 
-def open_home() -> Home:
-    """Open the home that the command line names. Raises HomeInUse, HomeUnusable and DiskFault."""
+@contextmanager
+def open_home(*, served: bool = True) -> Iterator[Home]:
+    """Open the home that the command line names, and close it at the end.
+
+    Where a process serves the home, the whole command is run there instead of the rest of it here, unless it may
+    not be `served`. Raises HomeInUse, HomeUnusable and DiskFault.
+    """
+    from localmem.cli.served import forward, home_here
     from localmem.memory.home import Home
 
-    home = home_folder()
-    registry = registry_of(home)
+    shared = home_here()
+    if shared is not None:
+        yield shared
+        return
+    folder = home_folder()
+    registry = registry_of(folder)
     embedder = registry[registry.embedder]
-    return Home.open(home, embedder_folder=registry.locate(embedder) or embedder.file)
+    try:
+        home = Home.open(folder, embedder_folder=registry.locate(embedder) or embedder.file)
+    except HomeInUse:
+        client = find_service(folder)
+        if not served or client is None:
+            raise
+        forward(client)
+        raise
+    with home:
+        yield home
+
+
+def find_service(home: Path) -> Client | None:
+    """Return a client of the process that serves a home that is in use, None where its owner does not serve it."""
+    from localmem.memory.home import Home
+    from localmem.serve.client import find
+
+    deadline = time.monotonic() + STARTING
+    while (client := find(home)) is None and time.monotonic() < deadline:
+        if not (Home.owner(home) or "").endswith(" run)"):
+            break
+        time.sleep(0.05)
+    return client
 
 
 @contextmanager
@@ -84,20 +127,71 @@ def open_session(asked: dict[str, Any], *, announce: bool = False) -> Iterator[S
     """
     from localmem.runtime import Options, Session
 
-    with open_home() as home:
+    with open_home(served=False) as home:
         status = Status(announce)
-        session = Session(home, Options(**asked), lambda models, profile: loading(models, profile, status))
+        session = Session(
+            home, Options(**asked), lambda models, profile: loading(home.path, models, profile, status)
+        )
         with closing(session):
             yield session
 
 
 @contextmanager
-def loading(registry: Registry, profile: Profile, status: Status) -> Iterator[None]:
+def open_talk(asked: dict[str, Any], *, announce: bool = False) -> Iterator[Talk]:
+    """Yield a conversation with the agent that was asked for, here or in the process that serves the home.
+
+    Raises as `open_session` does.
+    """
+    from localmem.cli import slash
+    from localmem.serve.client import RemoteTalk
+    from localmem.serve.talk import LocalTalk
+
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(open_session(asked, announce=announce))
+        except HomeInUse:
+            client = find_service(home_folder())
+            if client is None:
+                raise
+        else:
+            yield LocalTalk(session, slash.run)
+            return
+    status = Status(announce)
+    status.show(f"waking {asked['agent']} ...")
+    try:
+        talk = RemoteTalk(client, asked["agent"])
+        _refuse_settled(asked, talk.state())
+    finally:
+        status.clear()
+    yield talk
+
+
+def _refuse_settled(asked: dict[str, Any], state: State) -> None:
+    """Raise UsageError for an option that `localmem run` has settled otherwise for all who talk through it."""
+    from localmem.runtime import Options
+
+    registry = registry_of(home_folder())
+    model = registry.resolve(asked["model"]).name if asked["model"] else None
+    settled = asked | {"model": None, "window": None, "agent": Options().agent}
+    other = [name for name, value in settled.items() if value != getattr(Options(), name)]
+    if model not in (None, state.model):
+        raise UsageError(
+            f"{state.agent} is on {state.model} in `localmem run`: change that by /model in a chat"
+        )
+    if asked["window"] not in (None, state.report.window):
+        other.append("window")
+    if other:
+        option = f"--{other[0].replace('_', '-')}"
+        raise UsageError(f"{option} is for `localmem run` to say, which runs the agents: leave it away here")
+
+
+@contextmanager
+def loading(home: Path, registry: Registry, profile: Profile, status: Status) -> Iterator[None]:
     """Fetch a model that is not here, if it has sources, and show that it is being loaded meanwhile."""
     if registry.locate(profile) is None and profile.sources and not profile.in_place:
         chosen = ", the default model," if profile.name == registry.default else ""
         click.echo(f"{profile.name}{chosen} is not on this machine yet: fetching it, once", err=True)
-        fetch_model(home_folder(), profile)
+        fetch_model(home, profile)
     status.show(f"loading {Path(profile.name).name} ...")
     try:
         yield

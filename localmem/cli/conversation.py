@@ -18,25 +18,25 @@ from localmem.errors import LocalmemError
 from localmem.functions.schema import Function
 from localmem.permission import Answer
 from localmem.records import Call, Event, EventKind, Item
-from localmem.runtime import Session
+from localmem.serve.talk import Talk
 
 
 class Conversation:
     """Reads messages, runs turns and commands, and says in one line what went wrong."""
 
-    def __init__(self, session: Session, *, quiet: bool = False, verbose: bool = False) -> None:
-        self._session, self._quiet, self._verbose = session, quiet, verbose
+    def __init__(self, talk: Talk, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._talk, self._quiet, self._verbose = talk, quiet, verbose
         self._interactive = sys.stdin.isatty()
-        self._idle = Idle(session.memory)
+        self._idle = Idle(talk.settle)
         self._failed = False
         self._show: Printer | None = None
         if permission.can_ask():
-            session.permission.ask = self._ask
+            talk.ask_with(self._ask)
 
     def run(self) -> None:
         """Talk until the end of the input; exit code 1 where a piped message failed."""
         note(self._greeting())
-        for line in self._session.notices:
+        for line in self._talk.state().notices:
             note(line)
         with self._terminal(), suppress(slash.Leave):
             self._resume()
@@ -60,9 +60,9 @@ class Conversation:
             yield
 
     def _greeting(self) -> str:
-        session = self._session
-        who = f"{session.memory.name} on {Path(session.profile.name).name}"
-        return f"{who}, window {session.agent.processor.window:,} tokens. /help shows the commands."
+        state = self._talk.state()
+        who = f"{state.agent} on {Path(state.model).name}"
+        return f"{who}, window {state.report.window:,} tokens. /help shows the commands."
 
     def _lines(self) -> Iterator[str]:
         if not self._interactive:
@@ -71,7 +71,7 @@ class Conversation:
             return
         from localmem.cli.terminal import Prompt
 
-        prompt = Prompt(self._session.home.path)
+        prompt = Prompt(self._talk.home)
         self._idle.begin()
         while (line := prompt.ask(self._status())) is not None:
             yield line
@@ -88,15 +88,17 @@ class Conversation:
                 self._command(*asked)
             else:
                 text = line[1:] if line.startswith("//") else line
-                self._play(self._session.turn(Event(EventKind.USER, text)))
+                self._play(self._talk.turn(Event(EventKind.USER, text)))
         except LocalmemError as error:
             self._failed = True
             click.echo(f"localmem: {error}", err=True)
 
     def _command(self, name: str, rest: str) -> None:
+        if name == "exit":  # of this terminal, wherever the agent is awake
+            raise slash.Leave
         try:
             with on_ctrl_c(signal.default_int_handler):
-                for shown in slash.run(self._session, name, rest):
+                for shown in self._talk.slash(name, rest):
                     click.echo(wrapped(shown, sys.stdout))
         except KeyboardInterrupt:
             if not self._interactive:
@@ -106,7 +108,7 @@ class Conversation:
     def _play(self, items: Iterator[Item]) -> None:
         show = Printer(quiet=self._quiet, verbose=self._verbose)
         self._show = show
-        _, stopped = play(self._session.agent, items, show)
+        _, stopped = play(self._talk, items, show)
         if stopped and not self._interactive:
             raise KeyboardInterrupt
         if stopped:
@@ -120,24 +122,22 @@ class Conversation:
             with on_ctrl_c(signal.default_int_handler):
                 return permission.ask(call, function)
         except KeyboardInterrupt:
-            self._session.agent.interrupt()
+            self._talk.interrupt()
             return Answer.NO
 
     def _resume(self) -> None:
         """Answer what a process that was killed left unanswered."""
-        if self._session.memory.unfinished() is None:
+        if not self._talk.state().unfinished:
             return
         note("The last message was not answered (localmem stopped in the middle); answering it now")
         try:
-            self._play(self._session.resume())
+            self._play(self._talk.resume())
         except LocalmemError as error:
             click.echo(f"localmem: {error}", err=True)
 
     def _status(self) -> tuple[str, ...]:
         """Return the status line in shorter and shorter forms, for terminals of any width."""
-        session, report = self._session, self._session.agent.report()
-        blocks = session.memory.blocks()
-        core = sum(len(block.value) for block in blocks) / max(1, sum(block.limit for block in blocks))
-        use = f"{report.used:,}/{report.window:,} tokens · core {core:.0%}"
-        who, model = session.memory.name, Path(session.profile.name).name
+        state = self._talk.state()
+        use = f"{state.report.used:,}/{state.report.window:,} tokens · core {state.core:.0%}"
+        who, model = state.agent, Path(state.model).name
         return f" {who} · {model} · {use}", f" {who} · {use}", f" {use}"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from localmem.cli.common import note
-from localmem.memory.memory import Memory
 
 
 class Idle:
     """Indexes new passages in the background; the first time takes seconds, for the embedder is loaded."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self._settle = settle
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
@@ -37,6 +37,6 @@ class Idle:
 
     def _work(self) -> None:
         try:
-            self._memory.settle()
+            self._settle()
         except Exception as error:
             self._error = error

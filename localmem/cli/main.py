@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from localmem.errors import LocalmemError
 COMMANDS = {
     "chat": ("localmem.cli.chat", "Talk with an agent in the terminal."),
     "ask": ("localmem.cli.ask", "One turn: print the reply and leave."),
+    "run": ("localmem.cli.run", "Run all agents until stopped; the other commands go through it."),
     "agents": ("localmem.cli.agents", "List, show, create or delete agents."),
     "memory": ("localmem.cli.memory", "Look into an agent's memory, or edit it."),
     "load": ("localmem.cli.load", "Load documents: text, Markdown, HTML, PDF, DOCX, JSONL."),
@@ -73,21 +75,32 @@ def run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a reply may hold what this terminal cannot show
     try:
-        sys.exit(main.main(prog_name="localmem", standalone_mode=False))
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(outcome(lambda: main.main(prog_name="localmem", standalone_mode=False)))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def outcome(work: Callable[[], object]) -> int:
+    """Run a command; say in one line what went wrong, and return its exit code. Raises BrokenPipeError."""
+    try:
+        code = work()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if "--debug" in sys.argv:
             raise
         click.echo(f"localmem: {_explained(error)}", err=True)
-        sys.exit(error.exit_code if isinstance(error, LocalmemError) else 1)
+        return error.exit_code if isinstance(error, LocalmemError) else 1
+    return code if isinstance(code, int) else 0
 
 
 def _explained(error: Exception) -> str:

@@ -17,20 +17,20 @@ from localmem.answer import Answer
 from localmem.cli.common import note, one_line, safe
 from localmem.cli.screen import Status, columns
 from localmem.functions.standard import found
-from localmem.kernel.agent import Agent
 from localmem.kernel.policy import NOT_TOLD
 from localmem.permission import NOT_PERMITTED
 from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Result, Usage
+from localmem.serve.talk import Talk
 
 
-def play(agent: Agent, items: Iterator[Item], show: Printer) -> tuple[Answer, bool]:
+def play(talk: Talk, items: Iterator[Item], show: Printer) -> tuple[Answer, bool]:
     """Show a turn as it happens; return its answer, and whether Ctrl-C cut it short.
 
     The first Ctrl-C ends the turn and keeps what was said; a second one is a KeyboardInterrupt.
     """
     answer = Answer()
     turn = cast("Generator[Item, None, None]", items)
-    with interrupts(agent) as interrupted, closing(turn), show:
+    with interrupts(talk) as interrupted, closing(turn), show:
         for item in turn:
             answer.add(item)
             show(item)
@@ -38,7 +38,7 @@ def play(agent: Agent, items: Iterator[Item], show: Printer) -> tuple[Answer, bo
 
 
 @contextmanager
-def interrupts(agent: Agent) -> Iterator[list[int]]:
+def interrupts(talk: Talk) -> Iterator[list[int]]:
     """Let Ctrl-C end the agent's turn instead of the process; the list yielded holds those that came."""
     came: list[int] = []
 
@@ -46,7 +46,7 @@ def interrupts(agent: Agent) -> Iterator[list[int]]:
         if came:
             raise KeyboardInterrupt
         came.append(number)
-        agent.interrupt()
+        talk.interrupt()
 
     with on_ctrl_c(on_signal):
         yield came

@@ -85,6 +85,10 @@ class Inbox:
         self._stirred.clear()
         return came
 
+    def stir(self) -> None:
+        """End the `wait` under way, or the next one."""
+        self._stirred.set()
+
     def turn_of(self, ticket: int) -> int | None:
         """Return the turn that an event has become, 0 while it waits. None where there is no such event."""
         return self._store.read(lambda cursor: events.turn_of(cursor, self._agent, ticket))

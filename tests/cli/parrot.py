@@ -65,7 +65,7 @@ class Parrot(ScriptedProcessor):
         return Call("", "send_message", {"message": f"You said: {text}"})
 
 
-def load(registry: object, profile: object, options: runtime.Options) -> Parrot:
+def load(registry: object, profile: object, options: runtime.Options, snapshots: object = None) -> Parrot:
     """Stand in for `runtime.load_processor`."""
     return Parrot(options.window or 4096)
 

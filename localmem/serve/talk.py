@@ -1,0 +1,117 @@
+"""A conversation with one agent as a terminal sees it, wherever the agent is awake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from localmem.kernel.context import Report
+from localmem.permission import Ask
+from localmem.records import Event, Item, Usage
+from localmem.runtime import Session
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How an agent stands. `core` is the share of core memory in use, `unfinished` a turn that a crash left open.
+
+    `notices` are lines for the person.
+    """
+
+    agent: str
+    model: str
+    report: Report
+    core: float
+    unfinished: bool
+    notices: tuple[str, ...] = ()
+
+
+class Talk(Protocol):
+    """An agent to talk with: in this process, or in the one that owns the home (`client.RemoteTalk`)."""
+
+    @property
+    def home(self) -> Path:
+        """The folder of the home."""
+
+    @property
+    def usage(self) -> Usage:
+        """What the last turn has cost so far."""
+
+    def state(self) -> State: ...
+
+    def turn(self, event: Event) -> Iterator[Item]:
+        """Yield what `Agent.turn` yields; closing the iterator cancels the turn."""
+
+    def resume(self) -> Iterator[Item]:
+        """Yield what `Agent.resume` yields."""
+
+    def interrupt(self) -> None:
+        """End the turn under way, keeping what was said; for signal handlers and any thread."""
+
+    def ask_with(self, ask: Ask) -> None:
+        """Let the person be asked before a function touches the outside, where this process may ask."""
+
+    def slash(self, name: str, rest: str) -> Iterator[str]:
+        """Run a command of the chat; yield the lines that it shows. Raises LocalmemError."""
+
+    def settle(self) -> None:
+        """Do what is done between turns: new passages get their vectors."""
+
+
+Slash = Callable[[Session, str, str], Iterator[str]]
+"""Runs a command of the chat on an awake agent; the terminal's part, handed in from there."""
+
+
+class LocalTalk:
+    """A Talk with an agent that is awake in this process."""
+
+    def __init__(self, session: Session, slash: Slash) -> None:
+        self.session = session
+        self._slash = slash
+
+    @property
+    def home(self) -> Path:
+        return self.session.home.path
+
+    @property
+    def usage(self) -> Usage:
+        return self.session.agent.usage
+
+    def state(self) -> State:
+        return state_of(self.session)
+
+    def turn(self, event: Event) -> Iterator[Item]:
+        self.session.agent.usage = Usage()
+        return self.session.turn(event)
+
+    def resume(self) -> Iterator[Item]:
+        self.session.agent.usage = Usage()
+        return self.session.resume()
+
+    def interrupt(self) -> None:
+        self.session.agent.interrupt()
+
+    def ask_with(self, ask: Ask) -> None:
+        self.session.permission.ask = ask
+
+    def slash(self, name: str, rest: str) -> Iterator[str]:
+        return self._slash(self.session, name, rest)
+
+    def settle(self) -> None:
+        self.session.memory.settle()
+
+
+def state_of(session: Session) -> State:
+    """Return how an awake agent stands."""
+    blocks = session.memory.blocks()
+    core = sum(len(block.value) for block in blocks) / max(1, sum(block.limit for block in blocks))
+    return State(
+        session.memory.name,
+        session.profile.name,
+        session.agent.report(),
+        core,
+        session.memory.unfinished() is not None,
+        tuple(session.notices),
+    )
