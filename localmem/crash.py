@@ -33,6 +33,7 @@ WRITES = (
     "choose",
     "undo",
     "forget",
+    "read",
 )
 """Each write of the store passes `.before` (it begins), `.commit` (all effects done) and `.committed`."""
 

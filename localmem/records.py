@@ -117,7 +117,22 @@ class Eviction:
     after: int
 
 
-Item = Record | Delta | Eviction
+@dataclass(frozen=True, slots=True)
+class PageRead:
+    """One step of a reading: what was noted on a page ("" for nothing) and where that stands.
+
+    `position` of `characters` characters are read; `summary` is there once the reading is over.
+    """
+
+    reading: int
+    source: str
+    note: str
+    position: int
+    characters: int
+    summary: str | None = None
+
+
+Item = Record | Delta | Eviction | PageRead
 """Everything a turn yields."""
 
 

@@ -17,6 +17,7 @@ from localmem.kernel.policy import NOT_TOLD, Made, Policy
 from localmem.kernel.pressure import Pressure
 from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
 from localmem.kernel.readahead import related, written
+from localmem.kernel.reading import Reader
 from localmem.kernel.settings import Settings
 from localmem.memory.desk import Desk
 from localmem.memory.events import TIMED
@@ -71,6 +72,7 @@ class Agent:
         self._interrupted = False
         self._calling, self._called, self._heard = Lock(), 0, 0
         self.usage = Usage()
+        self._reader = Reader(memory.readings, processor, settings, self._complete)
         self.context.load(memory)
 
     def submit(self, event: Event) -> Event:
@@ -111,6 +113,11 @@ class Agent:
                 self.memory.submit(event)
             return
         self._interrupted = False
+        reading = self.memory.readings.driven_by(event)
+        if reading is not None:
+            self._heard = self._called
+            yield from self._reader.step(reading)
+            return
         self._heard = max(self._called, event.ticket if event.kind is EventKind.USER else 0)
         counts, now = self.memory.counts(), self._clock()
         interrupts = any(turn.latest for turn in self.memory.inbox.interrupted())
@@ -125,6 +132,14 @@ class Agent:
             yield event
             again = self.memory.unfinished(event.turn) if event.turn != event.id else None
             yield from self._pick_up(again) if again else self._steps(event, [])
+
+    def read_on(self, number: int) -> Iterator[Item]:
+        """Go on with a reading to its end, or until it is interrupted; yield each step. Raises UsageError."""
+        self._interrupted, self._heard = False, self._called
+        while (reading := self.memory.readings.get(number)).state == "open":
+            if self._interrupted or self._gives_way:
+                return
+            yield from self._reader.step(reading)
 
     def resume(self) -> Iterator[Item]:
         """Go on with the turn that a crash interrupted, if there is one; yields like `turn`."""
@@ -208,11 +223,19 @@ class Agent:
         offered = {function.name for function in self._policy.functions}
         if "go_on" in offered and not self.memory.inbox.interrupted():
             nothing.add("go_on")
+        if "open_document" in offered:
+            nothing |= self._unread()
         if "remove_timer" in offered and not self.memory.inbox.timers():
             nothing.add("remove_timer")
         return nothing | (
             set() if held.recall > said else {"conversation_search", "conversation_search_date"}
         )
+
+    def _unread(self) -> set[str]:
+        """Return the functions on documents and shared archives that have nothing to work on."""
+        nothing = set() if self.memory.documents() else {"open_document", "next_page", "read_document"}
+        writable = any(may for _, may in self.memory.attachments())
+        return nothing if writable else nothing | {"archive_insert"}
 
     def _read_ahead(self, event: Event, made: Sequence[Made]) -> None:
         """Put what memory holds on a person's message in front of it, once a turn.

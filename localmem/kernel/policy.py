@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
-from localmem.functions.standard import ADDS, EDITS_CORE, READS, SEARCHES, SILENT, found, function_set
+from localmem.functions.standard import ADDS, EDITS_CORE, READS, REPEATS, SEARCHES, SILENT, found, function_set
 from localmem.kernel.settings import Settings
 from localmem.memory.correction import SELF, corrected
 from localmem.memory.ground import told
@@ -132,7 +132,7 @@ class Policy:
             return "too long: it was cut and nothing was done; say it shorter"
         for earlier, result in made:
             same = (earlier.function, earlier.arguments) == (call.function, call.arguments)
-            if same and result.ok and result.id in shown:
+            if same and call.function not in REPEATS and result.ok and result.id in shown:
                 return "you did exactly this already; its result stands above"
         return ""
 

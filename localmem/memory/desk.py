@@ -7,10 +7,11 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, archives, core, events, log, search, timers, when
+from localmem.memory import archival, archives, core, events, log, pages, readings, search, timers, when
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
 from localmem.memory.correction import corrected
+from localmem.memory.pages import Document, Stretch
 from localmem.records import Block, Page
 
 if TYPE_CHECKING:
@@ -106,6 +107,34 @@ class Desk:
     def search_recall_dates(self, start: date, end: date, page: int = 1, size: int = 5) -> Page:
         """Return one page of what was said between two days, both included, oldest first."""
         return search.recall_dates(self._cursor, self._agent, start, end, page, size, self._clock)
+
+    def open_document(self, name: str, position: float) -> tuple[Document, int, Stretch]:
+        """Open a document at a page, or at a share below 1; return it, the page's number and the page.
+
+        Raises FunctionError for a document or a page that there is not.
+        """
+        document = pages.find(self._cursor, self._agent, name)
+        number = int(position) if position >= 1 else min(document.pages, 1 + int(position * document.pages))
+        return document, number, self._open_at(document, number)
+
+    def next_page(self) -> tuple[Document, int, Stretch]:
+        """Turn the page of the open document. Raises FunctionError at its end, and when none is open."""
+        document, number = pages.opened(self._cursor, self._agent)
+        if number == document.pages:
+            raise FunctionError(f"that was the last page of {document.name}")
+        return document, number + 1, self._open_at(document, number + 1)
+
+    def read_document(self, name: str, task: str) -> Document:
+        """Begin to read a document to its end, for a task; return it. Raises FunctionError."""
+        document = pages.find(self._cursor, self._agent, name)
+        if any(each.document == document for each in readings.listing(self._cursor, self._agent, "open")):
+            raise FunctionError(f"you are reading {document.name} already")
+        readings.start(self._cursor, self._agent, document, task, self._origin.call, self._now)
+        return document
+
+    def _open_at(self, document: Document, number: int) -> Stretch:
+        call = self._origin.call
+        return pages.open_at(self._cursor, self._agent, document, number, call, self._now)
 
     def page_out(self, record_id: int) -> str:
         """Show one line in place of a result in the queue and return it; the result stays in the log."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localmem.crash import reach
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, archives, core, events, forget, log, search
+from localmem.memory import archival, archives, core, events, forget, log, pages, search
 from localmem.memory.archival import Passage
 from localmem.memory.audit import Audit, audit
 from localmem.memory.choices import Choices
@@ -20,6 +20,8 @@ from localmem.memory.forget import Digest, Plan
 from localmem.memory.history import Change, history
 from localmem.memory.inbox import Inbox
 from localmem.memory.index import Indexes
+from localmem.memory.pages import Document
+from localmem.memory.readings import Readings
 from localmem.memory.settling import settle
 from localmem.memory.standing import STANDING
 from localmem.memory.store import Store
@@ -82,6 +84,7 @@ class Memory:
         self._indexes = indexes
         self._settled = False
         self.inbox = Inbox(store, agent, clock)
+        self.readings = Readings(store, agent, clock)
 
     # what it holds
 
@@ -402,6 +405,10 @@ class Memory:
     def attachments(self) -> tuple[tuple[str, bool], ...]:
         """Return the archives attached to this agent by name, and whether it may write there."""
         return tuple(self._store.read(lambda cursor: archives.attached(cursor, self._agent)))
+
+    def documents(self) -> tuple[Document, ...]:
+        """Return the documents that this agent can open and read."""
+        return tuple(self._store.read(lambda cursor: pages.listing(cursor, self._agent)))
 
     # inside
 

@@ -144,6 +144,26 @@ MIGRATIONS = (
             "ALTER TABLE timers ADD COLUMN ended BIGINT DEFAULT 0",
         ),
     ),
+    Migration(
+        6,
+        "documents that are open at a page; readings of whole documents, and their notes",
+        (
+            "CREATE SEQUENCE reading_ids",
+            "CREATE SEQUENCE note_ids",
+            """CREATE TABLE openings (
+                agent BIGINT NOT NULL, file BIGINT NOT NULL, page BIGINT NOT NULL, call BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE readings (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, file BIGINT NOT NULL, task VARCHAR NOT NULL,
+                position BIGINT NOT NULL, steps BIGINT NOT NULL, budget BIGINT NOT NULL, ticket BIGINT NOT NULL,
+                state VARCHAR NOT NULL, summary VARCHAR NOT NULL, call BIGINT NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+            """CREATE TABLE notes (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, reading BIGINT NOT NULL, level INTEGER NOT NULL,
+                first BIGINT NOT NULL, last BIGINT NOT NULL, text VARCHAR NOT NULL, condensed BOOLEAN NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+        ),
+    ),
 )
 
 OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
@@ -171,5 +191,8 @@ AGENT_TABLES = (
     "permits",
     "started",
     "undone",
+    "openings",
+    "readings",
+    "notes",
 )
 """Every table whose rows belong to an agent (column `agent`)."""

@@ -81,6 +81,10 @@ def any_call(function: str, text: str) -> Call:
         "set_timer": {"when": "in 10 minutes", "note": text[:100]},
         "remove_timer": {"number": 1},
         "go_on": {},
+        "archive_insert": {"archive": "books", "content": text},
+        "open_document": {"name": "book.txt", "position": 1.0},
+        "next_page": {},
+        "read_document": {"name": "book.txt", "task": text[:100]},
         "nothing_to_remember": {},
     }
     return Call("", function, arguments[function])

@@ -12,6 +12,7 @@ from localmem.kernel.summary import digest
 from localmem.memory.desk import Desk
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
+from localmem.memory.readings import Readings
 from localmem.memory.when import When
 from localmem.records import Block, Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
@@ -79,6 +80,20 @@ def load(home: Home, path: Path) -> None:
         file.write_text(text)
         list(loading.load(archive, [file]))
         done("loaded", text.split()[1])
+    read(home.agent("b").readings)
+
+
+def read(readings: Readings) -> None:
+    """Read the book: two notes, which become one, and the end."""
+    reading = readings.start("book.txt", "pears")
+    done("reading", reading.id)
+    for characters in (9, 99):
+        reading = readings.get(reading.id)
+        readings.note(reading, readings.stretch(reading, characters), "two pears")
+    reading = readings.get(reading.id)
+    readings.condense(reading, readings.notes(reading), "four pears")
+    readings.finish(readings.get(reading.id), "four pears")
+    done("read", reading.id)
 
 
 def main(path: Path) -> None:

@@ -77,6 +77,19 @@ def check_waiting(memory: Memory, said: dict[str, list[str]]) -> None:
     assert set(said.get("aside", [])) <= aside | ({*said["aside"]} if "settled" in said else set())
 
 
+def names_of(home: Home) -> list[str]:
+    return [row.name for row in home.agents()]
+
+
+def check_reading(memory: Memory, over: bool) -> None:
+    """A reading stands where its notes end; one event drives it, or one has told the end."""
+    reading = memory.readings.get(1)
+    texts = [event.text.split()[0] for event in memory.inbox.pending() if "book.txt" in event.text]
+    assert (texts.count("Read"), texts.count("You")) == ((0, 1) if reading.state == "done" else (1, 0))
+    assert reading.state == "done" or not over
+    assert sum(note.level == 0 for note in memory.readings.notes(reading)) in (0, reading.steps)
+
+
 def check_archive(home: Home, said: dict[str, list[str]]) -> None:
     """What was loaded is there; loading once more leaves one passage, and only one."""
     names = [row.name for row in home.archives()]
@@ -86,6 +99,8 @@ def check_archive(home: Home, said: dict[str, list[str]]) -> None:
     archive, reader = home.archive("books"), home.create_agent("reader")
     home.attach("books", "reader")
     assert reader.search_archive("plum pears").total >= bool(said.get("loaded"))
+    if "b" in names_of(home) and "reading" in said:
+        check_reading(home.agent("b"), "read" in said)
     file = home.path / "book.txt"
     file.write_text("two pears\n\n" * 3)
     list(load(archive, [file]))

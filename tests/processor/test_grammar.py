@@ -96,6 +96,12 @@ ARGUMENTS: dict[str, dict[str, object]] = {
     "set_timer": {"when": "2026-11-22 09:00", "note": "TEXT"},
     "remove_timer": {"number": 12},
     "go_on": {},
+    "archive_insert": {"archive": "books", "content": "TEXT"},
+    "open_document": {"name": "TEXT", "position": 0.5},
+    "next_page": {},
+    "read_document": {"name": "book.txt", "task": "TEXT"},
+    "note": {"text": "TEXT"},
+    "nothing_here": {},
     "nothing_to_remember": {},
 }
 
