@@ -8,7 +8,16 @@ from collections.abc import Collection, Sequence
 
 from localmem.errors import DefinitionError
 from localmem.functions.schema import Function
-from localmem.functions.standard import ADDS, EDITS_CORE, READS, REPEATS, SEARCHES, SILENT, found, function_set
+from localmem.functions.standard import (
+    ADDS,
+    EDITS_CORE,
+    READS,
+    REPEATS,
+    SEARCHES,
+    SILENT,
+    found,
+    function_set,
+)
 from localmem.kernel.settings import Settings
 from localmem.memory.correction import SELF, corrected
 from localmem.memory.ground import told

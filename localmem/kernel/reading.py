@@ -18,19 +18,19 @@ from localmem.processor.interface import (
     Completion,
     CoreMemory,
     Documentation,
+    Generation,
     Instructions,
     Limits,
     Opening,
     Processor,
     Prose,
     Segment,
-    Shape,
     Summary,
 )
 from localmem.records import Event, EventKind, PageRead
 
-Complete = Callable[[Sequence[Segment], Shape, Limits], Completion]
-"""Runs the processor to the end of a completion; a cancelled one says so."""
+Complete = Callable[[Generation], Completion]
+"""Runs a generation to its end; a cancelled one says so."""
 
 MOST_TOKENS = 2000
 """A page is no longer, however wide the window: small models lose what stands in the middle."""
@@ -129,7 +129,8 @@ class Reader:
         """Return what the model notes on a page, "" for nothing; None when it was interrupted."""
         shape = Calls(self._functions)
         shown = self._prompt(reading, self._shown(reading, page), self._ask(reading))
-        completion = self._complete(shown, shape, Limits(self._answer, self._sampling))
+        limits = Limits(self._answer, self._sampling, _owner(reading))
+        completion = self._complete(self._processor.generate(shown, shape, limits))
         if completion.cancelled:
             return None
         call = completion.call
@@ -141,7 +142,8 @@ class Reader:
         tokens = min(SUMMARY_TOKENS, self._answer)
         instruction = aside("condense", words=tokens * 2 // 3, task=_short(reading.task))
         shown = self._prompt(reading, Event(EventKind.DOCUMENT, text, note="notes"), instruction)
-        completion = self._complete(shown, Prose(4 * tokens), Limits(tokens, self._sampling))
+        limits = Limits(tokens, self._sampling, _owner(reading))
+        completion = self._complete(self._processor.generate(shown, Prose(4 * tokens), limits))
         if completion.cancelled:
             return None
         return completion.text.strip() or text[: 4 * tokens]
@@ -185,3 +187,8 @@ def _listed(notes: Sequence[Note]) -> str:
 def _short(task: str) -> str:
     words = " ".join(task.split())
     return words if len(words) <= 200 else f"{words[:200]} ..."
+
+
+def _owner(reading: Reading) -> str:
+    """Return whom the cache is for: a reading has its own prompt, beside that of its agent."""
+    return f"reading {reading.id}"

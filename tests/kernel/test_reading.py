@@ -140,7 +140,7 @@ def test_a_document_is_opened_at_a_page_or_a_share_and_paged_through(book: Bench
     document = book.memory.documents()[0]
     opened = [calls("open_document", name="novel.txt", position=1)]
     turned = [calls("next_page") for _ in range(document.pages)]
-    agent, _ = book.wake([*opened, *turned, says("k")], functions="full", max_steps=99, window=8000)
+    agent, _ = book.wake([*opened, *turned, says("k")], functions="full", max_steps=99, window=60_000)
     results = [item for item in run(agent, "read it") if isinstance(item, Result)]
     texts = [result.text.partition("\n")[2] for result in results if result.ok and result.text]
     assert "".join("".join(texts).split()) == "".join(novel().split())
