@@ -9,11 +9,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from localmem import __version__
 from localmem.errors import LocalmemError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMPLETE = "_LOCALMEM_COMPLETE"
+"""In the environment where a shell asks how a line may go on."""
 
 COMMANDS = {
     "chat": ("localmem.cli.chat", "Talk with an agent in the terminal."),
@@ -30,6 +37,7 @@ COMMANDS = {
     "replay": ("localmem.cli.replay", "Decode a turn again: why a model said what it said."),
     "doctor": ("localmem.cli.doctor", "Say what works here, and mend what does not."),
     "paths": ("localmem.cli.paths", "Say where everything lies."),
+    "completion": ("localmem.cli.completion", "Let the shell complete commands and names."),
 }
 
 
@@ -43,7 +51,19 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if COMPLETE in os.environ:
+            from localmem.cli.completion import equipped
+
+            return equipped(command, (cmd_name,))
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, none of them imported; options too."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [item for item in found if item.value.startswith(incomplete)] + options
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -72,6 +92,11 @@ def main(ctx: click.Context, home: Path | None, debug: bool) -> None:
 
 def run() -> None:
     """Run the command line; turn errors into one line on standard error and their exit code."""
+    if COMPLETE in os.environ:
+        from localmem.cli.completion import answer
+
+        answer(main)
+        sys.exit(0)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a reply may hold what this terminal cannot show
     try:

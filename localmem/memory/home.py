@@ -16,7 +16,7 @@ from types import TracebackType
 
 from localmem.crash import reach
 from localmem.errors import DiskFault, HomeInUse, HomeUnusable, LocalmemError
-from localmem.memory import agents, archives
+from localmem.memory import agents, archives, names
 from localmem.memory.agents import AgentRow
 from localmem.memory.archive import Archive
 from localmem.memory.archives import ArchiveRow
@@ -84,6 +84,7 @@ class Home:
             home = cls(path, lock, store, clock, embedder, path / "models" / embedder_folder)
             with suppress(DiskFault):  # there is no room for it yet: next time
                 home._finish_forgetting()
+            home._keep_names()
             return home
         except BaseException:
             os.close(lock)
@@ -108,6 +109,7 @@ class Home:
         """Finish what is being written and give the home back. Closing twice is fine."""
         if self._lock < 0:
             return
+        self._keep_names()
         self.store.close()
         try:
             os.ftruncate(self._lock, 0)
@@ -145,6 +147,7 @@ class Home:
             lambda cursor: agents.create(cursor, name, model, system, first, stamp(self._clock)),
             "create_agent",
         )
+        self._keep_names()
         return self.agent(name)
 
     def agent(self, name: str) -> Memory:
@@ -161,11 +164,13 @@ class Home:
         self._open.pop(name, None)
         reach("delete_agent.index")
         self._indexes.drop(number)
+        self._keep_names()
 
     def rename_agent(self, name: str, new: str) -> Memory:
         """Give an agent another name. Raises UnknownAgent, and UsageError for a bad or taken name."""
         self.store.write(lambda cursor: agents.rename(cursor, name, new), "rename_agent")
         self._open.pop(name, None)
+        self._keep_names()
         return self.agent(new)
 
     def archives(self) -> list[ArchiveRow]:
@@ -185,11 +190,13 @@ class Home:
     def create_archive(self, name: str) -> Archive:
         """Make an archive, attached to nobody. Raises UsageError for a bad or taken name."""
         self.store.write(lambda cursor: archives.create(cursor, name, stamp(self._clock)), "archive")
+        self._keep_names()
         return self.archive(name)
 
     def delete_archive(self, name: str) -> None:
         """Delete an archive with everything in it, for every agent. Raises UnknownArchive."""
         self._indexes.drop(self.store.write(lambda cursor: archives.delete(cursor, name), "archive"))
+        self._keep_names()
 
     def attach(self, archive: str, agent: str, *, writable: bool = False) -> None:
         """Let an agent search an archive, and write to it if asked. Raises UnknownAgent and UnknownArchive."""
@@ -252,6 +259,11 @@ class Home:
     def traces(self, name: str) -> Path:
         """Return the folder for the traces of an agent's turns; a new name does not move it. Raises UnknownAgent."""
         return self.path / TRACES / str(self.store.read(lambda cursor: agents.find(cursor, name)))
+
+    def _keep_names(self) -> None:
+        """Write down what there is for shells that complete names: a cache, which nothing waits for."""
+        with suppress(LocalmemError):
+            names.keep(self.path, self.store.read(names.of_store))
 
     def _find_embedder(self) -> Embedder | None:
         if self._embedder is None:

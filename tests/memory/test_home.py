@@ -77,7 +77,7 @@ def test_everything_is_the_users_alone(tmp_path: Path) -> None:
     with Home.open(tmp_path / "deep" / "home") as home:
         say(home.create_agent("a"), "hello")
         files = list(home.path.rglob("*"))
-        assert {file.name for file in files} == {"owner.lock", STORE, STORE + ".wal"}
+        assert {file.name for file in files} == {"owner.lock", "names.json", STORE, STORE + ".wal"}
         assert home.path.stat().st_mode & 0o777 == 0o700
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
