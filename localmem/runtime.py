@@ -215,6 +215,17 @@ class Session:
         finally:
             agent.settings = settings
 
+    def catch_up(self) -> Iterator[Item]:
+        """Run the events that wait, each once: what came while nobody ran the agent, timers that were missed.
+
+        What comes meanwhile waits on, and an interrupt ends it. Yields like `turn`.
+        """
+        self.memory.inbox.next()  # timers that are due become events
+        for event in self.memory.inbox.pending():
+            yield from self.turn(event)
+            if self.agent.interrupted:
+                return
+
     def switch(self, name: str) -> None:
         """Put the agent on another model, for good; its memory stays. On an error nothing is changed.
 

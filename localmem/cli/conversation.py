@@ -40,6 +40,7 @@ class Conversation:
             note(line)
         with self._terminal(), suppress(slash.Leave):
             self._resume()
+            self._catch_up()
             for line in self._lines():
                 self._idle.finish()
                 self._take(line)
@@ -89,6 +90,7 @@ class Conversation:
             else:
                 text = line[1:] if line.startswith("//") else line
                 self._play(self._talk.turn(Event(EventKind.USER, text)))
+                self._catch_up()
         except LocalmemError as error:
             self._failed = True
             click.echo(f"localmem: {error}", err=True)
@@ -132,6 +134,16 @@ class Conversation:
         note("The last message was not answered (localmem stopped in the middle); answering it now")
         try:
             self._play(self._talk.resume())
+        except LocalmemError as error:
+            click.echo(f"localmem: {error}", err=True)
+
+    def _catch_up(self) -> None:
+        """Run what came while nobody ran the agent: events that were handed in, timers that were missed."""
+        if not self._talk.state().waits:
+            return
+        note("Events came meanwhile; running them now")
+        try:
+            self._play(self._talk.catch_up())
         except LocalmemError as error:
             click.echo(f"localmem: {error}", err=True)
 

@@ -171,6 +171,11 @@ class Agent:
         if self._generation is not None:
             self._generation.cancel()
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt` ended the last turn, or will end the one under way."""
+        return self._interrupted
+
     def look_ahead(self) -> None:
         """Prepare the next eviction while nobody waits; for the time after a turn."""
         self._pressure.look_ahead()

@@ -79,6 +79,11 @@ class Inbox:
 
         return self._store.read(work)
 
+    def ready(self) -> bool:
+        """Return whether `next` would return an event; nothing is changed."""
+        due = self.next_due()
+        return due is not None and due <= self._clock()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until something was handed in or a timer was changed; return whether that was so in time."""
         came = self._stirred.wait(seconds)

@@ -97,7 +97,7 @@ class RemoteTalk:
 
     def state(self) -> State:
         """Return how the agent stands; a turn that is open there is under way, or will be gone on with there."""
-        return replace(read(State, self._client.get(self._path)), unfinished=False)
+        return replace(read(State, self._client.get(self._path)), unfinished=False, waits=False)
 
     def turn(self, event: Event) -> Iterator[Item]:
         """Yield the turn of an event as it goes on there. Raises ServerGone, saying what became of the event."""
@@ -121,6 +121,10 @@ class RemoteTalk:
 
     def resume(self) -> Iterator[Item]:
         """Yield nothing: the process that serves the home goes on with what was left, by itself."""
+        return iter(())
+
+    def catch_up(self) -> Iterator[Item]:
+        """Yield nothing: the process that serves the home runs what waits."""
         return iter(())
 
     def interrupt(self) -> None:

@@ -17,7 +17,7 @@ from localmem.runtime import Session
 class State:
     """How an agent stands. `core` is the share of core memory in use, `unfinished` a turn that a crash left open.
 
-    `notices` are lines for the person.
+    `waits`: there are events whose turn is due and that nobody else runs. `notices` are lines for the person.
     """
 
     agent: str
@@ -26,6 +26,7 @@ class State:
     core: float
     unfinished: bool
     notices: tuple[str, ...] = ()
+    waits: bool = False
 
 
 class Talk(Protocol):
@@ -46,6 +47,9 @@ class Talk(Protocol):
 
     def resume(self) -> Iterator[Item]:
         """Yield what `Agent.resume` yields."""
+
+    def catch_up(self) -> Iterator[Item]:
+        """Run the events that wait and that nobody else runs; yield like `turn`."""
 
     def interrupt(self) -> None:
         """End the turn under way, keeping what was said; for signal handlers and any thread."""
@@ -90,6 +94,10 @@ class LocalTalk:
         self.session.agent.usage = Usage()
         return self.session.resume()
 
+    def catch_up(self) -> Iterator[Item]:
+        self.session.agent.usage = Usage()
+        return self.session.catch_up()
+
     def interrupt(self) -> None:
         self.session.agent.interrupt()
 
@@ -114,4 +122,5 @@ def state_of(session: Session) -> State:
         core,
         session.memory.unfinished() is not None,
         tuple(session.notices),
+        session.memory.inbox.ready(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timedelta
 
 from parrot import Run
@@ -44,3 +45,16 @@ def test_timers_that_cannot_be(localmem: Run) -> None:
     done = localmem("timers", "remove", "7")
     assert (done.returncode, "there is no timer 7" in done.stderr) == (2, True)
     assert "there is no timer" in localmem("timers", "list").stderr
+
+
+def test_a_chat_runs_what_was_missed_when_it_starts(localmem: Run) -> None:
+    localmem("timers", "add", "water the plants", "--in", "1s")
+    time.sleep(1.1)
+    done = localmem("chat", input="")
+    assert done.returncode == 0, done.stderr
+    assert "Events came meanwhile; running them now" in done.stderr
+    assert done.stdout.strip()
+    assert localmem("timers", "list", "--json").stdout.strip() == "[]"
+    found = json.loads(localmem("memory", "search", "plants", "--json").stdout)
+    assert "Timer 1: water the plants" in [hit["text"] for hit in found["hits"]]
+    assert "Events came" not in localmem("chat", input="").stderr

@@ -26,8 +26,10 @@ def fired(memory: Memory) -> list[str]:
 def test_a_timer_fires_once_and_is_gone(memory: Memory, clock: Hands) -> None:
     memory.inbox.add_timer(when("in 10 minutes", clock), "tea")
     clock.forward(minutes=9, seconds=59)
+    assert not memory.inbox.ready()
     assert fired(memory) == []
     clock.forward(seconds=1)
+    assert memory.inbox.ready()
     assert fired(memory) == ["Timer 1: tea"]
     clock.forward(days=1)
     assert fired(memory) == []
