@@ -50,11 +50,14 @@ class Outcome:
 
 
 def recorded(count: int | None = None) -> list[RecordedCall]:
-    """Return the recorded calls, spread over both tasks where only some are wanted."""
+    """Return the recorded calls; where only some are wanted, neighbours of every task: they share their beginning."""
     with gzip.open(CALLS, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     calls = [RecordedCall(r["task"], r["prompt"], shape_of(r["shape"]), r["tokens"]) for r in rows]
-    return calls if count is None else calls[:: max(1, len(calls) // count)][:count]
+    by_task = [
+        [call for call in calls if call.task == task] for task in dict.fromkeys(call.task for call in calls)
+    ]
+    return calls if count is None else [call for some in by_task for call in some[: count // len(by_task)]]
 
 
 def shape_of(data: Mapping[str, Any]) -> Calls:

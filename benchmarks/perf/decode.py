@@ -38,10 +38,10 @@ def measure(model: str | None, n: int | None) -> Outcome:
             usages.append(usage)
             ours.append(seconds)
             free.append(raw.generate(ids, usage.completion_tokens))
-        plain = without_drafts(processor, calls[:: max(1, len(calls) // 20)])
+        plain = without_drafts(processor, recorded(min(len(calls), 20)))
     usage = sum(usages, Usage())
     tokens = usage.completion_tokens
-    peers = slower_peers(raw, profile_of(model)[1].dialect, calls[:: max(1, len(calls) // PEERS)][:PEERS])
+    peers = slower_peers(raw, profile_of(model)[1].dialect, recorded(min(len(calls), PEERS)))
     return Outcome(
         name="decode",
         ratio=sum(free) / sum(ours),

@@ -33,13 +33,10 @@ def main(runs: tuple[Path, ...], count: int, seed: int, model: str | None) -> No
 
     with loaded(model) as processor:
         every = [[*calls_of(folder, processor.tokenizer.bytes)] for folder in runs]
-    random.Random(seed).shuffle(every[0])
     chosen: list[RecordedCall] = []
-    for calls in every:
-        random.Random(seed).shuffle(calls)
-    pool = sorted(every, key=len)
-    for left, calls in enumerate(pool):
-        chosen += calls[: (count - len(chosen)) // (len(pool) - left)]
+    for left, calls in zip(range(len(every), 0, -1), sorted(every, key=len), strict=True):
+        some = random.Random(seed).sample(calls, min(len(calls), (count - len(chosen)) // left))
+        chosen += sorted(some, key=lambda call: call.prompt)  # neighbours share what the cache can keep
     with CALLS.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as file:
         for call in chosen:
             line = {

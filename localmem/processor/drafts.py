@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,18 +21,30 @@ WEIGHT = 6.0
 """How many tokens of experience these figures count as."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What drafts have to be worth on a back end.
+
+    `cost` is the chance from which a drafted token pays, `rows` how many rows a decode with drafts has at most:
+    a CPU's kernels take a few rows at once, and one row more is dear.
+    """
+
+    cost: float
+    rows: int
+
+
 class Lookup:
-    """Drafts for one completion. `cost` is that of one more row in a decode, in decodes; 1 or more: no drafts.
+    """Drafts for one completion.
 
     A draft is as long as its last token pays: its chance to be reached and right is above its cost. The chances
     follow what this completion accepted, so the same ids always give the same drafts.
     """
 
-    def __init__(self, prompt: Sequence[int], tokens: int, cost: float) -> None:
+    def __init__(self, prompt: Sequence[int], tokens: int, pace: Pace) -> None:
         self._ids = np.zeros(len(prompt) + tokens + 1, dtype=np.int32)
         self._ids[: len(prompt)] = prompt
         self._count = len(prompt)
-        self._cost = cost
+        self._pace = pace
         self._right = [WEIGHT * share for share in ACCEPTED]
         self._tried = [WEIGHT] * len(ACCEPTED)
         self._match = 0
@@ -41,9 +54,10 @@ class Lookup:
         self._ids[self._count : self._count + len(ids)] = ids
         self._count += len(ids)
 
-    def draft(self, most: int) -> list[int]:
-        """Return at most `most` tokens that may come next; none where nothing like it stood before."""
-        if most < 1 or self._cost >= 1 or self._count < 2:
+    def draft(self, most: int, rows: int) -> list[int]:
+        """Return at most `most` tokens that may come next, beside so many `rows`; none where none stood before."""
+        most = min(most, self._pace.rows - rows)
+        if most < 1 or self._count < 2:
             return []
         place, self._match = self._find()
         if not self._match:
@@ -59,9 +73,9 @@ class Lookup:
             self._tried[self._match - 1] += min(drafted, accepted + 1)
 
     def _length(self, chance: float) -> int:
-        if chance <= self._cost:
+        if chance <= self._pace.cost:
             return 0
-        return 64 if chance >= 0.99 else int(math.log(self._cost) / math.log(chance))
+        return self._pace.rows if chance >= 0.99 else int(math.log(self._pace.cost) / math.log(chance))
 
     def _find(self) -> tuple[int, int]:
         """Return the place behind the longest match of the last tokens, the newest of equal ones, and its length."""

@@ -12,7 +12,7 @@ from localmem.processor import dialect as dialects
 from localmem.processor.chat_template import model_layout
 from localmem.processor.choosing import Chooser
 from localmem.processor.decoding import LlamaGeneration
-from localmem.processor.drafts import Lookup
+from localmem.processor.drafts import Lookup, Pace
 from localmem.processor.grammar import Grammars
 from localmem.processor.interface import (
     Abilities,
@@ -39,9 +39,8 @@ IDENTIFYING_BYTES = 32 << 20
 """Header and vocabulary of the largest models, and some of the weights."""
 
 
-ROW_COST_CPU = 0.2
-ROW_COST_GPU = 0.03
-"""What one more row makes a decode longer, as a share of it: what a drafted token has to be worth."""
+PACES = {"gpu": Pace(0.05, 16), "fast": Pace(0.3, 8), "cpu": Pace(0.45, 4)}
+"""What drafts have to be worth, by `Llama.kind`; measured: benchmarks/README.md."""
 
 
 class LlamaProcessor:
@@ -133,7 +132,7 @@ class LlamaProcessor:
             raise ValueError(f"{len(ids)} prompt and {limits.tokens} answer tokens exceed {self._window}")
         matcher = self.grammars.start(shape) if self._grammar and limits.tokens else None
         chooser = Chooser(self.tokenizer, self.dialect, shape, limits, matcher)
-        lookup = Lookup(ids, limits.tokens, self.row_cost) if self.drafts else None
+        lookup = Lookup(ids, limits.tokens, PACES[self.llama.kind]) if self.drafts else None
         work = Work(ids, limits, chooser, self.tokenizer, matcher, lookup)
         return LlamaGeneration(
             self._scheduler, work, self.dialect, shape, grammar=self._grammar, model=self.model
@@ -143,11 +142,6 @@ class LlamaProcessor:
     def chunk(self) -> int:
         """The most tokens of one decode."""
         return self.llama.chunk
-
-    @property
-    def row_cost(self) -> float:
-        """What one more row makes a decode longer, as a share of it."""
-        return ROW_COST_GPU if self.llama.on_gpu else ROW_COST_CPU
 
     def begin_with(self, ids: Sequence[int]) -> None:
         """Let the cache hold these ids and nothing else, evaluated from an empty cache in whole chunks."""

@@ -28,6 +28,10 @@ CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_T
 """How keys and values may be kept; the quantised ones take about half and a quarter of the memory."""
 
 
+WIDE = ("AVX512", "MATMUL_INT8")
+"""Features of a CPU whose kernels multiply several rows for little more than one."""
+
+
 class Row(NamedTuple):
     """One token to evaluate: where, in which sequence, and whether its logits will be read."""
 
@@ -135,6 +139,14 @@ class Llama:
     def library(self) -> str:
         """The version of llama-cpp-python."""
         return str(self._lib.__version__)
+
+    @property
+    def kind(self) -> str:
+        """The back end by what several rows in one decode cost: "gpu", "fast" (a CPU with wide kernels), "cpu"."""
+        if self.on_gpu:
+            return "gpu"
+        features = self._lib.llama_print_system_info().decode()
+        return "fast" if any(f"{name} = 1" in features for name in WIDE) else "cpu"
 
     @property
     def can_shift(self) -> bool:

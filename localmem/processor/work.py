@@ -133,7 +133,7 @@ class Work:
         self.drafts = []
         left = min(self.limits.tokens, self.chooser.closing_at) - (len(self.known) - self.prompt_tokens) - 1
         if self._lookup is not None and self.begun:
-            drafts = self._lookup.draft(min(most, left))
+            drafts = self._lookup.draft(min(most, left), self.missing)
             self.drafts = drafts if self._matcher is None else drafts[: self._matcher.valid(drafts)]
 
     def usage(self) -> Usage:
