@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     TIMER = "timer"
     DOCUMENT = "document"
     MEMORY = "memory"
+    TIDY = "tidy"
 
 
 @dataclass(frozen=True, slots=True)

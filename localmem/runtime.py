@@ -183,6 +183,10 @@ class Session:
         left = self.memory.unfinished()
         return self._kept(self.agent, self.agent.resume(), left.event if left else None)
 
+    def tidy(self, steps: int) -> Iterator[Item]:
+        """Yield what `Agent.tidy` yields."""
+        return self._kept(self.agent, self.agent.tidy(steps))
+
     def undo(self) -> Undone:
         """Take back the last turn, memory edits included. Raises UsageError where none is left."""
         undone = self.memory.undo()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localmem.cli.common import as_json, open_home, safe, to_json
+from localmem.cli.common import as_json, note, one_line, open_home, open_session, safe, to_json
 from localmem.cli.progress import Meter
-from localmem.cli.turns import counted
+from localmem.cli.turns import counted, on_ctrl_c
 from localmem.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +27,18 @@ _DONE = {"loaded": "loaded", "changed": "loaded anew", "unchanged": "unchanged"}
 @click.option("--agent", metavar="A", help="Whose archive they go into.  [default: default]")
 @click.option("--archive", "name", metavar="NAME", help="The named archive they go into, made if need be.")
 @click.option("--remove", is_flag=True, help="Take them out instead, with every passage.")
+@click.option("--read", "task", metavar="TASK", help="Then read the document to its end, for a task.")
+@click.option("--model", metavar="NAME|FILE.gguf", help="Model to read it with (else the agent's own).")
 @as_json
-def command(paths: tuple[Path, ...], agent: str | None, name: str | None, remove: bool, json_: bool) -> None:
+def command(
+    paths: tuple[Path, ...],
+    agent: str | None,
+    name: str | None,
+    remove: bool,
+    task: str | None,
+    model: str | None,
+    json_: bool,
+) -> None:
     """Load documents: text, Markdown, HTML, PDF, DOCX, JSONL.
 
     Folders are loaded with all they hold, hidden files left out. What was loaded and has not changed is left as it
@@ -37,17 +47,54 @@ def command(paths: tuple[Path, ...], agent: str | None, name: str | None, remove
     """
     if agent and name:
         raise UsageError("say --agent or --archive, not both")
+    if task is not None and (remove or len(paths) > 1 or not task.strip()):
+        raise UsageError("--read takes one file and says what to find out or to summarise")
     with open_home() as home:
         archive = _archive(home, agent, name, remove)
         if remove:
             _remove(archive, paths)
             return
         files = _load(archive, paths)
+    if task is not None:
+        read(agent or "default", model, paths[0].name, task)
     if json_:
         click.echo(to_json([asdict(file) for file in files]))
     named = {str(path.resolve()) for path in paths} | {str(path) for path in paths}
     if any(file.state == "skipped" and file.path in named for file in files):
         click.get_current_context().exit(1)
+
+
+def read(agent: str, model: str | None, name: str, task: str) -> None:
+    """Let an agent read a document to its end and print the summary; stopped, the same command goes on."""
+    from localmem.cli.served import home_here
+    from localmem.records import PageRead
+
+    if (home := home_here()) is not None:
+        home.agent(agent).readings.start(name, task)
+        click.echo(f"{agent} reads {name} from now on, and tells what comes of it", err=True)
+        return
+    with open_session({"agent": agent, "model": model}) as session:
+        reading = session.memory.readings.start(name, task)
+        meter = Meter("reading", " chars", lambda count: f"{count:,.0f}")
+        stopped: list[int] = []
+
+        def stop(number: int, frame: object) -> None:
+            stopped.append(number)
+            session.agent.interrupt()
+
+        with on_ctrl_c(stop):
+            for item in session.agent.read_on(reading.id):
+                assert isinstance(item, PageRead)
+                if item.note:
+                    meter.clear()
+                    note(f"{item.source}: {one_line(item.note, 200)}")
+                meter(item.position, item.characters, name)
+        meter.clear()
+        done = session.memory.readings.get(reading.id)
+    if stopped:
+        click.echo("stopped; the same command goes on from here", err=True)
+        raise KeyboardInterrupt
+    click.echo(safe(done.summary))
 
 
 def _archive(home: Home, agent: str | None, name: str | None, there: bool) -> Archive:

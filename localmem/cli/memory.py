@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import click
 
-from localmem.cli.common import agent_option, as_json, message, open_home, open_memory, to_json
+from localmem.cli.common import (
+    agent_option,
+    as_json,
+    message,
+    open_home,
+    open_memory,
+    open_session,
+    safe,
+    to_json,
+    turn_options,
+)
 from localmem.errors import FunctionError, UsageError
 
 
@@ -151,6 +162,35 @@ def forget(what: str, yes: bool, agent: str, json_: bool) -> None:
             click.confirm("Forget all this, for good?", abort=True, err=True)
         home.forget(agent, plan, digest)
     click.echo("forgotten", err=True)
+
+
+@command.command()
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most.")
+@click.option("--dry-run", is_flag=True, help="Only show what there is to do; no model is loaded.")
+@click.option("--every", metavar="SPAN", help="Do it by a timer from now on, e.g. every 12h.")
+@turn_options
+@as_json
+def tidy(steps: int, dry_run: bool, every: str | None, json_: bool, **asked: Any) -> None:
+    """Merge duplicates, relieve full blocks, condense old talk. `memory undo` takes it back as one turn."""
+    from localmem.cli.views import step_line
+    from localmem.kernel.tidy import NOTE, changes, plan
+    from localmem.memory.clock import system_clock
+    from localmem.memory.when import when
+
+    if every is not None or dry_run:
+        with open_memory(asked["agent"]) as memory:
+            if every is not None:
+                timer = memory.inbox.add_timer(when(f"every {every}", system_clock), NOTE)
+                lines = [f"timer {timer.id} tidies every {every}, first at {timer.due:%Y-%m-%d %H:%M}"]
+            else:
+                lines = [step_line(step) for step in plan(memory)[:steps]]
+    else:
+        with open_session(asked) as session:
+            lines = list(changes(list(session.tidy(steps))))
+    if json_:
+        click.echo(to_json({"dry_run": dry_run, "changes": lines}))
+    else:
+        click.echo("\n".join(safe(line) for line in lines) or "there is nothing to tidy")
 
 
 @command.command()

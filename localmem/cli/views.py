@@ -16,6 +16,7 @@ UNDO = "undo"
 
 if TYPE_CHECKING:
     from localmem.kernel.context import Report
+    from localmem.kernel.tidy import Step
     from localmem.memory.audit import Audit, Remembered
     from localmem.memory.forget import Plan
     from localmem.memory.history import Change
@@ -158,6 +159,14 @@ def going_lines(plan: Plan) -> Iterator[str]:
         if plan.empty
         else "traces of turns and snapshots go too: they repeat what was said"
     )
+
+
+def step_line(step: Step) -> str:
+    """Return one thing that there is to tidy as a line."""
+    if step.second is None:
+        return f"move to the archive from {step.first.where}: {one_line(step.first.text, 100)}"
+    both = " / ".join(f"{_place(each)}: {one_line(each.text, 80)}" for each in (step.first, step.second))
+    return f"{'drop one of' if step.share == 1 else 'look at'} ({step.share:.0%} alike) {both}"
 
 
 def context_lines(report: Report) -> Iterator[str]:

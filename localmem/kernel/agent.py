@@ -19,6 +19,7 @@ from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
 from localmem.kernel.readahead import related, written
 from localmem.kernel.reading import Reader
 from localmem.kernel.settings import Settings
+from localmem.kernel.tidy import NOTE, STEPS, Tidy, is_tidying, plan
 from localmem.memory.desk import Desk
 from localmem.memory.events import TIMED
 from localmem.memory.memory import Memory, Turn
@@ -112,6 +113,9 @@ class Agent:
             if not event.ticket:
                 self.memory.submit(event)
             return
+        if is_tidying(event):
+            yield from self.tidy(event=event)
+            return
         self._interrupted = False
         reading = self.memory.readings.driven_by(event)
         if reading is not None:
@@ -141,10 +145,36 @@ class Agent:
                 return
             yield from self._reader.step(reading)
 
+    def tidy(self, steps: int = STEPS, event: Event | None = None) -> Iterator[Item]:
+        """Tidy memory in a turn of its own, which `undo` takes back; yields its records, `tidy.changes` tells them.
+
+        It stops at any time: closing the iterator and `interrupt` keep what was done. Without an event, nothing
+        is stored where there is nothing to be done.
+        """
+        self._interrupted = False
+        self._heard = self._called
+        if event is None and not plan(self.memory) and not self.context.leaving():
+            return
+        asked = replace(event or Event(EventKind.TIDY, NOTE), kind=EventKind.TIDY)
+        asked = self.memory.open_turn(replace(asked, created_at=self._clock()))
+        work = Tidy(self.memory, self.processor, self.settings, self._complete, self._pressure.condense)
+        try:
+            with self._closing(asked):
+                for item in work.run(asked, steps):
+                    yield item
+                    if self._interrupted or self._gives_way:
+                        break
+                self.memory.close_turn(asked.turn)
+        finally:
+            self.reload()
+
     def resume(self) -> Iterator[Item]:
         """Go on with the turn that a crash interrupted, if there is one; yields like `turn`."""
         turn = self.memory.unfinished()
         if turn is None:
+            return
+        if turn.event.kind is EventKind.TIDY:
+            self._close(turn.records[-1], turn.id)
             return
         self._interrupted = False
         self._heard = self._called

@@ -119,6 +119,8 @@ class MainContext:
 
         A call made aside shows in core memory; it stands in the queue only if it failed, with its error.
         """
+        if isinstance(record, Event) and record.kind is EventKind.TIDY:
+            return
         if isinstance(record, Call) and record.aside:
             self._aside = record
             return

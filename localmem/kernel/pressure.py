@@ -61,6 +61,11 @@ class Pressure:
         else:
             self._ahead.read()
 
+    def condense(self, event: Event) -> Iterator[Eviction]:
+        """Evict what would leave at the next eviction, before the window is full; yield the eviction, if any."""
+        if self._context.leaving():
+            yield from self._evict(event)
+
     def forget_ahead(self) -> None:
         """Drop the eviction that was begun ahead: what it was made of is no longer what is on disk."""
         self._ahead = None
@@ -72,7 +77,7 @@ class Pressure:
             summary += unanswered(event)
         self._context.show_summary(summary)
 
-    def _evict(self, event: Event) -> Iterator[Item]:
+    def _evict(self, event: Event) -> Iterator[Eviction]:
         """Move the oldest records out of the queue; a summary takes their place."""
         before, leaving = self._context.used, self._context.leaving()
         ahead, self._ahead = self._ahead, None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -69,6 +71,37 @@ class Desk:
     def rewrite(self, label: str, content: str) -> Block:
         """Give a block a new value and return the block; refuses as `append`."""
         return self._put(core.rewritten(self.blocks(), label, content))
+
+    def drop_line(self, label: str, line: str) -> Block:
+        """Take one line out of a block; refuses as `rewrite`, and where there is no such line."""
+        block = next((each for each in self.blocks() if each.label == label), None)
+        lines = block.value.splitlines() if block else []
+        if line not in lines:
+            raise FunctionError(f"block {label} has no line {line!r}")
+        lines.remove(line)
+        return self.rewrite(label, "\n".join(lines))
+
+    def archive_line(self, label: str, line: str, origin: Origin) -> None:
+        """Move a line of a block to archival memory, where it keeps its author and grounds."""
+        self.drop_line(label, line)
+        kept = replace(self._origin, author=origin.author, rests_on=origin.rests_on)
+        with suppress(FunctionError):  # it stands there already
+            archival.insert(self._cursor, self._agent, line, f"core memory, {label}", (), kept, self._now)
+
+    def put_anew(self, label: str, passage: int, old: str, new: str, rests_on: Sequence[int]) -> None:
+        """Put a new text in place of a line of a block, or of a passage; it rests on `rests_on`."""
+        self._origin = replace(self._origin, rests_on=tuple(sorted(set(rests_on))))
+        if passage:
+            self.retire_passage(passage)
+            self.insert_passage(new)
+        else:
+            lines = [
+                new if line == old else line
+                for block in self.blocks()
+                if block.label == label
+                for line in block.value.splitlines()
+            ]
+            self.rewrite(label, "\n".join(lines))
 
     def put_block(self, block: Block) -> Block:
         """Create or replace a whole block, its limit and description too.

@@ -46,6 +46,9 @@ class Parrot(ScriptedProcessor):
     def _move(self, shape: Shape) -> Call | str:
         if not isinstance(shape, Calls):
             return "What was said before."
+        if any(function.name == "note" for function in shape.functions):
+            page = self.prompts[-1].rpartition("<document>")[2].partition("</document>")[0]
+            return Call("", "note", {"text": f"It says: {page.strip()[:400]}"})
         text, _, done = self.prompts[-1].rpartition("<user>")[2].partition("</user>")
         text = text.strip()
         verb, _, rest = text.partition(" ")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from localmem.functions import executor
-from localmem.functions.schema import Function, Parameter
+from localmem.functions.schema import DATE_PATTERN, Function, Parameter
 from localmem.functions.standard import SETS, function_set
 from localmem.processor import dialect as dialects
 from localmem.processor.interface import Calls, Verdict
@@ -272,6 +272,10 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
         return st.sampled_from(LABELS)
     if schema["type"] == "integer":
         return st.integers(schema["minimum"], schema["maximum"])  # type: ignore[arg-type]
+    if schema["type"] == "number":
+        return st.sampled_from([0.0, 0.5, 1.0, 12.0])
+    if "pattern" in schema and schema["pattern"] != DATE_PATTERN:
+        return st.sampled_from(["in 10 minutes", "every 2 hours", "at 09:00", "2026-11-22 09:00"])
     if "pattern" in schema:
         return st.dates(min_value=date(1000, 1, 1)).map(str)
     least, most = schema["minLength"], schema["maxLength"]
