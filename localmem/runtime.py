@@ -111,7 +111,8 @@ def load_processor(
 ) -> LlamaProcessor:
     """Load a model; in the folder `snapshots` it keeps what its cache holds of each agent.
 
-    Raises ModelMissing with the line that fetches it, and ModelBroken."""
+    Raises ModelMissing with the line that fetches it, and ModelBroken.
+    """
     from localmem.processor import gguf
     from localmem.processor.engine import LlamaProcessor
 
@@ -261,7 +262,7 @@ class Session:
             cast("Generator[Item, None, None]", items).close()
             if event is not None:
                 keep(self._traces, event, self._setup(tracer), tracer.take())
-            self._rest(agent, tracer)
+        self._rest(agent, tracer)
 
     def _rest(self, agent: Agent, tracer: Tracer) -> None:
         """The agent has yielded: its state is kept, and what it will need next is prepared, while nobody waits."""

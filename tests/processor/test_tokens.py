@@ -28,7 +28,7 @@ MODELS = ["smollm2", *(pytest.param(name, marks=pytest.mark.large) for name in (
 @pytest.fixture(scope="module", params=MODELS)
 def llama(request: pytest.FixtureRequest) -> Iterator[Llama]:
     path: Path = request.getfixturevalue(request.param)
-    loaded = Llama(path, window=64, vocab_only=True)
+    loaded = Llama(path, cells=64, vocab_only=True)
     yield loaded
     loaded.close()
 
