@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from parrot import Run
 
+from localmem.memory.home import Home
+
 
 def test_agents_come_and_go(localmem: Run, tmp_path: Path) -> None:
     persona = tmp_path / "persona.txt"
@@ -128,3 +130,29 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_unknown_command_and_option(localmem: Run) -> None:
     assert localmem("talk").returncode == 2
     assert localmem("ask", "hello", "--temperature", "9").returncode == 2
+
+
+def test_the_doctor_says_which_back_end_and_which_features(localmem: Run) -> None:
+    checks = {check["name"]: check for check in json.loads(localmem("doctor", "--json").stdout)}
+    assert " used" in checks["cpu"]["text"]
+    for name in ("python", "llama.cpp", "gpu", "cpu", "compiler", "home", "disk", "model", "embedder"):
+        assert checks[name]["text"]
+        assert checks[name]["verdict"] == "ok" or checks[name]["mend"], name
+
+
+def test_the_doctor_works_where_another_process_has_the_home(localmem: Run, home: Path) -> None:
+    with Home.open(home) as held:
+        held.create_agent("default")
+        checks = json.loads(localmem("doctor", "--json").stdout)
+    said = {check["name"]: check["text"] for check in checks}
+    assert f"process {os.getpid()}" in said["owner"]
+    assert "not looked at" in said["store"]
+
+
+def test_the_doctor_names_a_function_that_cannot_be_offered(localmem: Run, home: Path) -> None:
+    (home / "functions").mkdir()
+    (home / "functions" / "dice.py").write_text("def roll_dice(sides) -> str:\n    return ''\n")
+    checks = json.loads(localmem("doctor", "--json").stdout)
+    warned = [check for check in checks if check["name"] == "functions" and check["verdict"] == "warn"]
+    assert "dice.py, line 1: function roll_dice has no docstring" in warned[0]["text"]
+    assert "localmem functions check" in warned[0]["mend"]
