@@ -133,7 +133,7 @@ def test_without_a_terminal_it_is_refused_until_it_is_permitted(
 def test_the_terminal_asks(chat: Terminal, tmp_path: Path, keys: str, rung: int, asked_again: bool) -> None:
     bell = tmp_path / "bell"
     chat.type(f'use ring {{"where": "{bell}"}}\r')
-    shown = chat.until("[N]o: ", 40)
+    shown = chat.until("[N]o:", 40)
     assert "ring writes a file (dice.py, line 12). Allow it?" in shown
     assert not bell.exists()
     chat.type(keys)
@@ -141,7 +141,7 @@ def test_the_terminal_asks(chat: Terminal, tmp_path: Path, keys: str, rung: int,
     chat.until("· core ", 40)
     chat.type(f'use ring {{"where": "{bell}"}}\r')
     if asked_again:
-        chat.until("[N]o: ", 40)
+        chat.until("[N]o:", 40)
         chat.type(keys)
     chat.until("You said", 40)
     assert (len(bell.read_text()) // 4 if bell.exists() else 0) == rung
@@ -149,7 +149,7 @@ def test_the_terminal_asks(chat: Terminal, tmp_path: Path, keys: str, rung: int,
 
 def test_ctrl_c_at_the_question_is_a_no_and_ends_the_turn(chat: Terminal, tmp_path: Path) -> None:
     chat.type(f'use ring {{"where": "{tmp_path / "bell"}"}}\r')
-    chat.until("[N]o: ", 40)
+    chat.until("[N]o:", 40)
     chat.type("\x03")
     chat.until("interrupted", 40)
     chat.until("· core ", 40)
