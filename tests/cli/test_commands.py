@@ -156,3 +156,49 @@ def test_the_doctor_names_a_function_that_cannot_be_offered(localmem: Run, home:
     warned = [check for check in checks if check["name"] == "functions" and check["verdict"] == "warn"]
     assert "dice.py, line 1: function roll_dice has no docstring" in warned[0]["text"]
     assert "localmem functions check" in warned[0]["mend"]
+
+
+def test_an_agent_is_copied_exported_and_imported(localmem: Run, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.txt"
+    rules.write_text("You are terse.\n")
+    made = localmem("agents", "create", "anna", "--system", str(rules), "--functions", "full")
+    assert made.returncode == 0
+    assert localmem("ask", "remember tea is good", "--agent", "anna").returncode == 0
+    assert localmem("agents", "copy", "anna", "berta").returncode == 0
+    file = tmp_path / "anna.agent"
+    assert localmem("agents", "export", "anna", str(file)).returncode == 0
+    assert "--force" in localmem("agents", "export", "anna", str(file)).stderr
+    taken = localmem("agents", "import", str(file))
+    assert (taken.returncode, "--as" in taken.stderr) == (2, True)
+    elsewhere = ("--home", str(tmp_path / "elsewhere"))
+    done = localmem(*elsewhere, "agents", "import", str(file), "--as", "carla")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "carla is here: talk with it by `localmem chat --agent carla`\n",
+    )
+    shown = [
+        json.loads(localmem(*where, "agents", "show", name, "--json").stdout)
+        for where, name in (((), "anna"), ((), "berta"), (elsewhere, "carla"))
+    ]
+    assert {each.pop("agent") for each in shown} == {"anna", "berta", "carla"}
+    assert shown[0] == shown[1] == shown[2]
+    assert (shown[0]["functions"], shown[0]["system"]) == ("full", "You are terse.\n")
+    assert shown[0]["blocks"][1]["value"] == "tea is good"
+    file.write_bytes(file.read_bytes()[:-200])
+    cut = localmem(*elsewhere, "agents", "import", str(file))
+    assert (cut.returncode, cut.stderr.count("\n")) == (2, 1)
+    assert "export it again" in cut.stderr
+
+
+def test_a_block_is_shared_between_agents(localmem: Run) -> None:
+    for name in ("anna", "berta"):
+        localmem("agents", "create", name)
+    assert localmem("memory", "share", "human", "--agent", "anna", "--with", "berta").returncode == 0
+    localmem("memory", "edit", "human", "--append", "likes tea", "--agent", "berta")
+    assert "likes tea" in localmem("memory", "show", "--agent", "anna").stdout
+    rows = json.loads(localmem("memory", "shares", "--json").stdout)
+    assert rows == [{"label": "human", "agent": "anna", "shared_with": "berta", "read_only": False}]
+    assert localmem("memory", "unshare", "human", "--agent", "anna", "--with", "berta").returncode == 0
+    assert "likes tea" not in localmem("memory", "show", "--agent", "berta").stdout
+    again = localmem("memory", "unshare", "human", "--agent", "anna", "--with", "berta")
+    assert (again.returncode, "do not share" in again.stderr) == (2, True)
