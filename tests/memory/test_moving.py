@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from localmem.memory.carried import CARRIED, LEFT_OUT
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.memory.migrations import AGENT_TABLES
-from localmem.memory.when import when
+from localmem.memory.when import When
 from localmem.records import Block, Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
@@ -47,7 +48,7 @@ def lived(home: Home, name: str = "anna") -> Memory:
     memory.put_block(Block("notes", "x", 10, "Notes.", read_only=True), "user")
     memory.settle()
     memory.evict(event.id, "They spoke of tea.")
-    memory.inbox.add_timer(when("in 5 minutes", clock_of(memory)), "tea")
+    memory.inbox.add_timer(When(datetime(2090, 1, 1), timedelta(hours=1)), "tea")
     aside = memory.open_turn(memory.submit(Event(EventKind.USER, "ticket")))
     memory.inbox.set_aside(aside.turn)
     memory.submit(Event(EventKind.DOCUMENT, "waits"))

@@ -171,7 +171,10 @@ def test_a_replace_keeps_the_lines_of_others_and_shows_what_has_changed(anna: Me
 
 
 def test_a_fact_takes_no_place_of_a_line_that_was_not_seen(anna: Memory, berta: Memory) -> None:
-    old, new = "Tom works as a gardener in Lisbon", "Tom works as a baker in Lisbon"
+    old, new = (
+        "Tom works as a gardener in the old harbour of Lisbon",
+        "Tom works as a baker in the old harbour of Lisbon",
+    )
     before = anna.blocks()
     within(berta, lambda desk: desk.keep("human", old))
 
@@ -182,7 +185,7 @@ def test_a_fact_takes_no_place_of_a_line_that_was_not_seen(anna: Memory, berta: 
     assert within(anna, keep).ok
     assert anna.block("human").value == f"{old}\n{new}"
     before = anna.blocks()
-    newest = "Tom works as a painter in Lisbon"
+    newest = "Tom works as a painter in the old harbour of Lisbon"
     assert within(anna, lambda desk: (desk.saw(before), desk.keep("human", newest))).ok
     assert newest in anna.block("human").value
     assert len(anna.block("human").value.splitlines()) == 2
