@@ -264,8 +264,8 @@ class Home:
     def copy_agent(self, name: str, new: str) -> Memory:
         """Make another agent of an agent as it is now; what either does from then on is its own.
 
-        It sees the same archives. A block of a third agent becomes the copy's own. Raises UnknownAgent, and UsageError for a
-        bad or taken name.
+        It sees the same archives. A block that it sees of a third agent becomes the copy's own.
+        Raises UnknownAgent, and UsageError for a bad or taken name.
         """
 
         def work(cursor: Cursor) -> None:

@@ -202,7 +202,7 @@ def test_an_export_loads_into_an_empty_home_to_the_same_state(
         other.agent("anna").settle()
         state = other.agent("anna").index_state()
         assert state is not None
-        assert (state.stored, state.indexed, state.agrees) == (1, 1, True)
+        assert (state.stored, state.indexed, state.agrees) == (2, 2, True)
         new = say(other.agent("anna"), "and on")
         assert new.id > max(record.id for record in memory.records())
     with Home.open(tmp_path / "other", clock=clock, embedder=HashEmbedder()) as other:
