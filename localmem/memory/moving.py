@@ -52,7 +52,11 @@ def unload(cursor: Cursor, agent: int, carried: Carried) -> Iterator[str]:
     names = ", ".join(f'"{column}"' for column in columns)
     there = _records(cursor, agent)
     # what another agent took back must not count again because its turn is no longer named
-    own = f"AND ({STANDING} OR turn IN (SELECT turn FROM undone WHERE agent = $agent))" if carried.records else ""
+    own = (
+        f"AND ({STANDING} OR turn IN (SELECT turn FROM undone WHERE agent = $agent))"
+        if carried.records
+        else ""
+    )
     cursor.execute(
         f"SELECT {names} FROM {carried.table} WHERE {carried.agent} = $agent {own} ORDER BY rowid",
         {"agent": agent},

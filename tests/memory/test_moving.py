@@ -33,6 +33,8 @@ def lived(home: Home, name: str = "anna") -> Memory:
     """Return an agent that has a row in every table, and an open turn."""
     memory = home.create_agent(name, model="m", system="Be kind.\n", functions="full")
     say(memory, 'Zero \0, a line\nand a "quote" \u2028 😀', "Aha.")
+    slip = within(memory, lambda desk: (desk.append("human", "a slip"), desk.insert_passage("apple slip")))
+    assert memory.undo().turn == slip.turn
     event = memory.open_turn(Event(EventKind.USER, "look it up"))
     call = memory.add(Call("I think", "f", {"x": 1}, ids=(1, 2, 99_999), model="abc"), event.turn)
     long = memory.perform(call, lambda desk: Result(True, "long " * 99))
@@ -105,7 +107,7 @@ def mapping(source: Home, target: Home, name: str, to: str) -> dict[str, dict[in
         new = sorted(row[0] for row in rows(target, to, table))
         ids[sequence] = dict(zip(old, new, strict=True))
     versions = [
-        sorted(r[0] for t in ("blocks", "summaries") for r in rows(h, n, t))
+        sorted(r[0] for t in ("blocks", "summaries", "undone") for r in rows(h, n, t))
         for h, n in ((source, name), (target, to))
     ]
     ids["version_ids"] = dict(zip(*versions, strict=True))
@@ -268,6 +270,19 @@ def test_a_shared_block_goes_out_as_it_stands(home: Home, tmp_path: Path) -> Non
     mine = {record.id for record in owner.records()}
     for version in owner.block_versions():
         assert {version.origin.turn, version.origin.call, *version.origin.rests_on} - {0} <= mine
+
+
+def test_what_another_took_back_does_not_count_again(home: Home, tmp_path: Path) -> None:
+    owner, anna = home.create_agent("owner"), home.create_agent("anna")
+    home.share_block("human", "owner", "anna")
+    within(anna, lambda desk: desk.append("human", "stays"))
+    within(anna, lambda desk: desk.append("human", "a slip"))
+    assert anna.undo().blocks == ("human",)
+    assert owner.block("human").value == "stays"
+    home.export_agent("owner", tmp_path / "o")
+    assert home.import_agent(tmp_path / "o", "again").block("human").value == "stays"
+    home.copy_agent("anna", "berta")
+    assert home.agent("berta").block("human").value == "stays"
 
 
 def damaged(file: Path, change: Callable[[dict[str, bytes]], object]) -> None:
