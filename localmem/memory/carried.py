@@ -12,7 +12,9 @@ PASSAGE = "passage_ids"
 EVENT = "event_ids"
 TIMER = "timer_ids"
 FILE = "file_ids"
-"""The sequences that ids are drawn from; an id of 0 stands for none."""
+READING = "reading_ids"
+NOTE = "note_ids"
+"""The sequences that ids are drawn from; an id of 0 or below stands for none."""
 
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -25,9 +27,9 @@ class Carried:
 
     `ids` names the sequence of every column (BIGINT or BIGINT[]) that holds ids: all are moved by the same amount
     where the new home uses those numbers already. `numbers` are the other BIGINT columns: what they hold stays
-    as it is. Columns of other types need no word. `records` are those of `ids` that may name records of another
-    agent (who edited a shared block): that agent stays behind, so they become 0, and a row of a turn that it took
-    back stays behind too. `named` are texts with the words
+    as it is. Columns of other types need no word. `foreign` are those of `ids` that may name a row of another
+    agent or of an archive, and its table: for what stays behind they become 0. A row whose turn another
+    agent took back stays behind as well. `named` are texts with the words
     "record N" in them, and the column of `ids` that N is from. `ending` are texts of JSON that may end in an id:
     the key that it has there, and its sequence.
 
@@ -37,7 +39,7 @@ class Carried:
     table: str
     ids: Mapping[str, str] = field(default_factory=lambda: NO_NAMES)
     numbers: tuple[str, ...] = ()
-    records: tuple[str, ...] = ()
+    foreign: Mapping[str, str] = field(default_factory=lambda: NO_NAMES)
     named: Mapping[str, str] = field(default_factory=lambda: NO_NAMES)
     ending: Mapping[str, tuple[str, str]] = field(default_factory=lambda: NO_ENDING)
     agent: str = "agent"
@@ -53,7 +55,7 @@ CARRIED = (
         "blocks",
         {"id": VERSION, "turn": RECORD, "call": RECORD, "rests_on": RECORD},
         numbers=("limit",),
-        records=("turn", "call", "rests_on"),
+        foreign={"turn": "records", "call": "records", "rests_on": "records"},
     ),
     Carried(
         "passages", {"id": PASSAGE, "turn": RECORD, "call": RECORD, "rests_on": RECORD}, numbers=("hash",)
@@ -69,6 +71,14 @@ CARRIED = (
     Carried("started", {"call": RECORD}),
     Carried("files", {"id": FILE}, numbers=("bytes", "characters")),
     Carried("places", {"file": FILE, "passage": PASSAGE}, numbers=("ordinal", "first", "last")),
+    Carried("openings", {"file": FILE, "call": RECORD}, numbers=("page",), foreign={"file": "files"}),
+    Carried(
+        "readings",
+        {"id": READING, "file": FILE, "ticket": EVENT, "call": RECORD},
+        numbers=("position", "steps", "budget"),
+        foreign={"file": "files"},
+    ),
+    Carried("notes", {"id": NOTE, "reading": READING}, numbers=("first", "last")),
 )
 """In the order in which they are written."""
 

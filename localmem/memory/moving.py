@@ -50,11 +50,11 @@ def unload(cursor: Cursor, agent: int, carried: Carried) -> Iterator[str]:
     """
     columns = list(types(cursor, carried))
     names = ", ".join(f'"{column}"' for column in columns)
-    there = _records(cursor, agent)
+    there = {table: _ids(cursor, agent, table) for table in set(carried.foreign.values())}
     # what another agent took back must not count again because its turn is no longer named
     own = (
         f"AND ({STANDING} OR turn IN (SELECT turn FROM undone WHERE agent = $agent))"
-        if carried.records
+        if "turn" in carried.foreign
         else ""
     )
     cursor.execute(
@@ -64,11 +64,11 @@ def unload(cursor: Cursor, agent: int, carried: Carried) -> Iterator[str]:
     while rows := cursor.fetchmany(BATCH):
         for row in rows:
             line = dict(zip(columns, map(_plain, row), strict=True))
-            for column in carried.records:
-                line[column] = _known(line[column], there)
+            for column, table in carried.foreign.items():
+                line[column] = _known(line[column], there[table])
             yield json.dumps(line, ensure_ascii=False)
     if carried.table == "blocks":
-        yield from _shared(cursor, agent, there)
+        yield from _shared(cursor, agent, there["records"])
 
 
 def pack(cursor: Cursor, agent: int, name: str) -> Cargo:
@@ -108,8 +108,8 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, datetime) else value
 
 
-def _records(cursor: Cursor, agent: int) -> set[int]:
-    return {row[0] for row in cursor.execute("SELECT id FROM records WHERE agent = ?", [agent]).fetchall()}
+def _ids(cursor: Cursor, agent: int, table: str) -> set[int]:
+    return {row[0] for row in cursor.execute(f"SELECT id FROM {table} WHERE agent = ?", [agent]).fetchall()}
 
 
 def _known(value: Any, there: set[int]) -> object:
@@ -157,7 +157,7 @@ def _make_room(cursor: Cursor, cargo: Cargo) -> dict[str, int]:
         for text in cargo.lines(carried.table):
             line = json.loads(text)
             for column, sequence in carried.ids.items():
-                ids = [number for number in _numbers(line.get(column)) if number]
+                ids = [number for number in _numbers(line.get(column)) if number > 0]
                 if ids:
                     low, high = spans.get(sequence, (ids[0], ids[0]))
                     spans[sequence] = min(low, *ids), max(high, *ids)
@@ -172,7 +172,7 @@ def _make_room(cursor: Cursor, cargo: Cargo) -> dict[str, int]:
 
 def _numbers(value: object) -> list[int]:
     numbers: list[Any] = value if isinstance(value, list) else [value or 0]
-    if any(type(number) is not int or not 0 <= number < LARGEST for number in numbers):
+    if any(type(number) is not int or not -1 <= number < LARGEST for number in numbers):
         raise ValueError(f"{value!r:.40} is no id")
     return numbers
 
@@ -217,7 +217,7 @@ def _value(carried: Carried, column: str, kind: str, shifts: Mapping[str, int]) 
         shift = shifts[carried.ids[column]]
         if kind.endswith("[]"):
             return f"list_transform({value}, lambda x: x + {shift})"
-        return f"CASE WHEN {value} = 0 THEN 0 ELSE {value} + {shift} END"
+        return f"CASE WHEN {value} <= 0 THEN {value} ELSE {value} + {shift} END"
     return f"from_base64({value})" if kind == "BLOB" else value
 
 
