@@ -10,6 +10,10 @@ WRITES = (
     "create_agent",
     "delete_agent",
     "rename_agent",
+    "copy_agent",
+    "import_agent",
+    "share",
+    "unshare",
     "set_model",
     "put_block",
     "edit",
@@ -48,6 +52,8 @@ POINTS = (
     "forgetting.index",
     "compact.replace",
     "compact.replaced",
+    "export.replace",
+    "export.replaced",
 )
 
 _passed: dict[str, int] = {}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from localmem import runtime
 from localmem.errors import LocalmemError
+from localmem.functions import shelf
 from localmem.memory.home import STORE, Home
-from localmem.processor import fetch, gguf, machine
+from localmem.processor import build, fetch, gguf, machine
 from localmem.processor.profile import Profile
 from localmem.processor.registry import Registry
 
@@ -37,7 +38,7 @@ def examine(home: Path) -> Iterator[Check]:
     A model file that was never checked against its hash is checked now (seconds).
     """
     yield from _python()
-    yield _llama_cpp()
+    yield from _llama_cpp()
     yield _compiler()
     yield from map(_package, ("duckdb", "faiss-cpu", "sentence-transformers"))
     yield from _home(home)
@@ -52,6 +53,7 @@ def examine(home: Path) -> Iterator[Check]:
     yield from _model(registry, profile)
     yield _embedder(registry)
     yield from _indexes(home)
+    yield from _functions(home)
 
 
 def _python() -> Iterator[Check]:
@@ -61,13 +63,40 @@ def _python() -> Iterator[Check]:
     yield Check("python", "ok" if good else "fail", f"{found} at {sys.executable}", mend)
 
 
-def _llama_cpp() -> Check:
-    mend = "pip install --force-reinstall --no-cache-dir --no-binary :all: --no-deps llama-cpp-python"
+def _llama_cpp() -> Iterator[Check]:
+    """Say what llama.cpp runs on here, and with which line it would run on more."""
     try:
-        found, gpu = machine.llama_cpp_build()
+        made = build.installed()
     except (ImportError, OSError, RuntimeError) as error:
-        return Check("llama.cpp", "fail", f"llama-cpp-python cannot be loaded: {_line(error)}", mend)
-    return Check("llama.cpp", "ok", f"llama-cpp-python {found}, {'with GPU' if gpu else 'CPU only'}")
+        text = f"llama-cpp-python cannot be loaded: {_line(error)}"
+        yield Check("llama.cpp", "fail", text, build.reinstall())
+        return
+    on = ", ".join(made.backends) or "CPU only"
+    yield Check("llama.cpp", "ok", f"llama-cpp-python {made.version}, {on}")
+    yield _gpu(made, build.gpus())
+    yield _cpu(made, build.cpu_features())
+
+
+def _gpu(made: build.Build, there: Sequence[str]) -> Check:
+    unused = [] if made.backends else [name for name in there if name not in made.backends]
+    if unused:
+        mend = build.reinstall(made.version, build.SWITCHES[unused[0]])
+        return Check("gpu", "warn", f"there is one for {unused[0]}, and llama.cpp was built without it", mend)
+    return Check("gpu", "ok", f"used through {', '.join(made.backends)}" if made.backends else "none found")
+
+
+def _cpu(made: build.Build, there: Collection[str]) -> Check:
+    """Compare what the processor can with what the build uses; a build for more than it can would crash."""
+    used = [name for name in build.FEATURES if name in made.features]
+    unused = [name for name in build.FEATURES if name in there and name not in made.features]
+    missing = [name for name in used if there and name not in there]
+    text = f"{', '.join(used) or 'no vector instructions'} used"
+    mend = build.reinstall(made.version, "-DGGML_NATIVE=on") if unused or missing else ""
+    if missing:
+        return Check("cpu", "fail", f"{text}; this processor has no {', '.join(missing)}", mend)
+    return Check(
+        "cpu", "warn" if unused else "ok", text + f"; unused: {', '.join(unused)}" * bool(unused), mend
+    )
 
 
 def _compiler() -> Check:
@@ -107,6 +136,8 @@ def _model(registry: Registry, profile: Profile) -> Iterator[Check]:
     if path is None:
         fetched = f"{profile.name} is not here; {profile.bytes / 1e9:.1f} GB"
         yield Check("model", "warn" if profile.sources else "fail", fetched, pull)
+        yield _window(profile, 0)
+        yield _memory(profile, None)
         return
     try:
         registry.require(profile)
@@ -124,13 +155,14 @@ def _model(registry: Registry, profile: Profile) -> Iterator[Check]:
 
 
 def _window(profile: Profile, trained: int) -> Check:
-    text = f"{profile.window:,} tokens served, {trained:,} trained"
+    known = f"{trained:,} trained" if trained else "its file will say what it was trained for"
+    text = f"{profile.window:,} tokens served, {known}"
     if trained and profile.window > trained:
         return Check("window", "warn", text, f"set window = {trained} for {profile.name} in models.toml")
     return Check("window", "ok", text)
 
 
-def _memory(profile: Profile, path: Path) -> Check:
+def _memory(profile: Profile, path: Path | None) -> Check:
     need, there = machine.memory_needed(profile, path), machine.available_memory()
     fit = machine.fits(need, there)
     text = f"{need / 1e9:.1f} GB needed, {there / 1e9:.1f} GB free"
@@ -155,7 +187,11 @@ def _embedder(registry: Registry) -> Check:
 
 def _indexes(home: Path) -> Iterator[Check]:
     """Compare index and store of each agent, where the store is there and nobody has it open."""
-    if not (home / STORE).exists() or Home.owner(home) is not None:
+    if not (home / STORE).exists():
+        return
+    if (owner := Home.owner(home)) is not None:
+        text = f"store and indexes were not looked at: {owner} has them"
+        yield Check("store", "ok", text)
         return
     try:
         with Home.open(home) as opened:
@@ -170,6 +206,15 @@ def _indexes(home: Path) -> Iterator[Check]:
                     yield Check("index", "warn", text, f"localmem chat --agent {row.name}")
     except LocalmemError as error:
         yield Check("store", "fail", str(error), "give another home with --home, or restore a copy")
+
+
+def _functions(home: Path) -> Iterator[Check]:
+    """Say which functions of the user's own cannot be offered."""
+    found = shelf.judged(home)
+    if found.functions or found.refused:
+        yield Check("functions", "ok", f"{len(found.functions)} of your own")
+    for refusal in found.refused:
+        yield Check("functions", "warn", str(refusal), "mend it, then `localmem functions check`")
 
 
 def _line(error: Exception) -> str:

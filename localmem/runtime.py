@@ -87,15 +87,18 @@ def choose_model(registry: Registry, options: Options, memory: Memory | None) ->
     return profile
 
 
-def settings_of(profile: Profile, options: Options) -> Settings:
-    """Return the kernel's settings for a model. Raises UsageError for a limit that there is not."""
+def settings_of(profile: Profile, options: Options, functions: str | None = None) -> Settings:
+    """Return the kernel's settings for a model, with an agent's own set of `functions` if it has one.
+
+    Raises UsageError for a limit that there is not.
+    """
     if unknown := [name for name in profile.limits if name not in LIMITS]:
         raise UsageError(f"{profile.name}: no limit {unknown[0]!r}; there are {', '.join(LIMITS)}")
     sampling = replace(profile.sampling, seed=options.seed)
     if options.temperature is not None:
         sampling = replace(sampling, temperature=options.temperature)
     return Settings(
-        functions=profile.functions,
+        functions=functions or profile.functions,
         heartbeat="asked" if profile.heartbeat == "asked" else "derived",
         thought=profile.thought,
         memory_step=profile.memory_step,
@@ -307,7 +310,7 @@ class Session:
             processor = self._load(self.registry, profile, self.options, snapshots)
             tracer = Tracer(processor, most=MOST_TRACES)
             try:
-                settings = settings_of(profile, self.options)
+                settings = settings_of(profile, self.options, self.memory.functions)
                 own = self._functions(settings)
                 return profile, Agent(self.memory, tracer, settings, functions=own, permit=self.permission)
             except BaseException:

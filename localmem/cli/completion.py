@@ -6,10 +6,15 @@ import ast
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
+
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]
+else:
+    _Type = click.ParamType  # not generic in older versions of click
 
 VARIABLE = "_LOCALMEM_COMPLETE"
 """Set by the shell when it asks; the words so far come with it."""
@@ -33,10 +38,10 @@ def command(shell: str) -> None:
     click.echo(made.source_template % made.source_vars())
 
 
-class Named(click.ParamType):
+class Named(_Type):
     """The type of a parameter that stands for something with a name; what it converts to is that of another type."""
 
-    def __init__(self, names: Callable[[click.Context], Iterator[str]], other: click.ParamType) -> None:
+    def __init__(self, names: Callable[[click.Context], Iterator[str]], other: click.ParamType[Any]) -> None:
         self.name = other.name
         self._names, self._other = names, other
 

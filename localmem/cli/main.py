@@ -26,7 +26,7 @@ COMMANDS = {
     "chat": ("localmem.cli.chat", "Talk with an agent in the terminal."),
     "ask": ("localmem.cli.ask", "One turn: print the reply and leave."),
     "run": ("localmem.cli.run", "Run all agents until stopped; the other commands go through it."),
-    "agents": ("localmem.cli.agents", "List, show, create or delete agents."),
+    "agents": ("localmem.cli.agents", "List, show, create, copy, export or delete agents."),
     "memory": ("localmem.cli.memory", "Look into an agent's memory, or edit it."),
     "load": ("localmem.cli.load", "Load documents: text, Markdown, HTML, PDF, DOCX, JSONL."),
     "archives": ("localmem.cli.archives", "Named archives of documents, shared by agents."),

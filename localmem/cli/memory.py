@@ -1,4 +1,4 @@
-"""`localmem memory`: show, search, edit or take back what an agent remembers."""
+"""`localmem memory`: show, search, edit, share or take back what an agent remembers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from localmem.errors import FunctionError, UsageError
 
 @click.group()
 def command() -> None:
-    """Show, search, edit or take back what an agent remembers."""
+    """Show, search, edit, share or take back what an agent remembers."""
 
 
 @command.command()
@@ -213,3 +213,44 @@ def _edited(value: str) -> str:
     if new is None:
         raise UsageError("nothing was saved in the editor: the block is as it was")
     return new.rstrip("\n")
+
+
+@command.command()
+@click.argument("label")
+@click.option("--agent", required=True, help="Whose block it is.")
+@click.option("--with", "other", required=True, metavar="AGENT", help="Who is to see it too.")
+@click.option("--read-only", is_flag=True, help="The other may not edit it.")
+@click.option("--replace", is_flag=True, help="Set a block of its own of that label aside.")
+def share(label: str, agent: str, other: str, read_only: bool, replace: bool) -> None:
+    """Share a block of core memory: what one agent writes, the other has in its next prompt."""
+    with open_home() as home:
+        home.share_block(label, agent, other, read_only=read_only, replace=replace)
+    click.echo(f"{agent} and {other} share {label}" + (", to read" if read_only else ""), err=True)
+
+
+@command.command()
+@click.argument("label")
+@click.option("--agent", required=True, help="Whose block it is.")
+@click.option("--with", "other", required=True, metavar="AGENT", help="Who is to see it no longer.")
+def unshare(label: str, agent: str, other: str) -> None:
+    """End the sharing of a block; one that was set aside for it is back."""
+    with open_home() as home:
+        home.unshare_block(label, agent, other)
+    click.echo(f"{agent} and {other} no longer share {label}", err=True)
+
+
+@command.command()
+@as_json
+def shares(json_: bool) -> None:
+    """List the blocks that agents share."""
+    from localmem.cli.views import table
+
+    with open_home() as home:
+        rows = home.shared_blocks()
+    if json_:
+        click.echo(to_json([asdict(row) for row in rows]))
+    elif not rows:
+        click.echo("no block is shared: `localmem memory share --help` says how", err=True)
+    else:
+        shown = [(row.label, row.agent, row.shared_with, "yes" if row.read_only else "no") for row in rows]
+        click.echo("\n".join(table(("BLOCK", "AGENT", "SHARED WITH", "READ-ONLY"), shown)))

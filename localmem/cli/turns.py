@@ -19,7 +19,7 @@ from localmem.cli.screen import Status, columns
 from localmem.functions.standard import found
 from localmem.kernel.policy import NOT_TOLD
 from localmem.permission import NOT_PERMITTED
-from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, Result, Usage
+from localmem.records import Call, Delta, Event, EventKind, Eviction, Item, PageRead, Result, Usage
 from localmem.serve.talk import Talk
 
 
@@ -102,6 +102,8 @@ class Printer:
                 self._came_to(item)
             case Eviction(records=records):
                 self._operation(f"eviction: {records} records left for the summary")
+            case PageRead(note=text, source=source) if text:
+                self._operation(f"noted on {source}: {text}")
             case Event(kind=EventKind.ALERT, text=text) if self._verbose:
                 self._operation(text)
             case Event():

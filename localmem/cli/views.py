@@ -30,6 +30,8 @@ def memory_data(memory: Memory) -> dict[str, object]:
     return {
         "agent": memory.name,
         "model": memory.model,
+        "functions": memory.functions,
+        "system": memory.system,
         "blocks": [asdict(block) | {"used": len(block.value)} for block in memory.blocks()],
         "summary": memory.summary(),
         "recall": counts.recall,

@@ -24,7 +24,7 @@ from localmem.memory.desk import Desk
 from localmem.memory.events import TIMED
 from localmem.memory.memory import Memory, Turn
 from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
-from localmem.records import Call, Delta, Event, EventKind, Item, Result, Usage, spoken
+from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result, Usage, spoken
 
 UNKNOWN = "it is not known whether this was done: it was stopped in its midst"
 """What comes of a call to the outside that was begun and never came to its end."""
@@ -234,6 +234,7 @@ class Agent:
                 self.memory.inbox.set_aside(event.turn)
                 return
             final = self._is_last(made)
+            self._show_edits()
             if final or not self._policy.remembers(event, made):
                 self._read_ahead(event, made)
             yield from self._pressure.relieve(event)
@@ -248,7 +249,14 @@ class Agent:
                 return
 
     def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
-        return self._policy.shape(event, made, self.memory.blocks(), final, self._pointless())
+        return self._policy.shape(event, made, self.context.blocks, final, self._pointless())
+
+    def _show_edits(self) -> None:
+        """Show core memory anew if it is no longer what the prompt says: a block may be shared with others."""
+        blocks = self.memory.blocks()
+        if blocks != self.context.blocks:
+            self.context.show_core(blocks)
+            self.context.forget_ahead()  # lines of core memory are among what was read
 
     def _pointless(self) -> set[str]:
         """Return the functions that can do nothing: searches of what is empty or all in the queue, for one."""
@@ -338,21 +346,28 @@ class Agent:
                 return told
             if not wrong and self._policy.made_up(call, event):
                 return Result(True, NOT_TOLD)
+            desk.saw(seen)
             return Result(not wrong, wrong or executor.run(call, shape.functions, shape.labels, desk))
 
         def closes(result: Result) -> bool:
             return final or not self._policy.goes_on(event, [*made, (call, result)])
 
-        before = self.memory.blocks()
+        seen = self._seen_by(call) if crashed else self.context.blocks
         result = self.memory.perform(call, work, close=closes)
         made.append((call, result))
         self.context.add(result)
         if call.function == "page_out" and result.ok:
             self.context.load(self.memory)
-        elif (blocks := self.memory.blocks()) != before:
-            self.context.show_core(blocks)
-            self.context.forget_ahead()  # lines of core memory are among what was read
+        self._show_edits()
         return result
+
+    def _seen_by(self, call: Call) -> list[Block]:
+        """Return the blocks as they were when a call was made: since the crash others may have edited them."""
+        versions = self.memory.block_versions()
+        seen = {
+            v.block.label: v.block for v in versions if not call.created_at or v.created_at <= call.created_at
+        }
+        return list(seen.values())
 
     def _run_apart(self, call: Call, shape: Calls, crashed: bool) -> Result:
         """Run a call without a desk. What touches the outside is permitted first, and then marked as started.

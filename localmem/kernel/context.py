@@ -80,6 +80,7 @@ class MainContext:
                 f"a window of {processor.window} tokens is too small; the smallest that works is {least}: "
                 f"use --window {least} or more"
             )
+        self.blocks: tuple[Block, ...] = ()
         self._core_text = ""
         self._core = self._summary = Segment(())
         self._queue: list[Entry] = []
@@ -102,6 +103,7 @@ class MainContext:
 
     def show_core(self, blocks: Sequence[Block]) -> None:
         """Put the core blocks in place, cut to their share of the room."""
+        self.blocks = tuple(blocks)
         shown = "".join(f"<{block.label}>\n{block.value}\n</{block.label}>\n" for block in blocks)
         self._core_text = f"\nCore memory:\n{shown}"
         self._core = self._fit_core(int(self.room * self._settings.core_share))

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from localmem.errors import UnknownAgent, UsageError
-from localmem.memory import core
+from localmem.memory import core, sharing
 from localmem.memory.clock import Clock, shown
 from localmem.memory.core import Origin
 from localmem.memory.migrations import AGENT_TABLES
@@ -28,6 +28,7 @@ class AgentRow:
 
     name: str
     model: str | None
+    functions: str | None
     created_at: datetime
     last_active: datetime | None
     records: int
@@ -37,7 +38,7 @@ class AgentRow:
 def listing(cursor: Cursor, clock: Clock) -> tuple[AgentRow, ...]:
     """Return every agent, in the order in which they were made."""
     rows = cursor.execute(
-        f"""SELECT a.name, a.model, a.created_at, r.last, coalesce(r.n, 0), coalesce(d.n, 0)
+        f"""SELECT a.name, a.model, a.functions, a.created_at, r.last, coalesce(r.n, 0), coalesce(d.n, 0)
            FROM agents a
            LEFT JOIN (SELECT agent, max(created_at) AS last, count(*) AS n FROM records
                       WHERE {STANDING} GROUP BY agent) r
@@ -47,8 +48,16 @@ def listing(cursor: Cursor, clock: Clock) -> tuple[AgentRow, ...]:
            ORDER BY a.id"""
     ).fetchall()
     return tuple(
-        AgentRow(name, model, shown(made, clock), shown(last, clock) if last else None, records, passages)
-        for name, model, made, last, records, passages in rows
+        AgentRow(
+            name,
+            model,
+            functions,
+            shown(made, clock),
+            shown(last, clock) if last else None,
+            records,
+            passages,
+        )
+        for name, model, functions, made, last, records, passages in rows
     )
 
 
@@ -69,7 +78,13 @@ def numbers(cursor: Cursor) -> list[tuple[int, str]]:
 
 
 def create(
-    cursor: Cursor, name: str, model: str | None, system: str | None, blocks: Sequence[Block], now: datetime
+    cursor: Cursor,
+    name: str,
+    model: str | None,
+    system: str | None,
+    functions: str | None,
+    blocks: Sequence[Block],
+    now: datetime,
 ) -> int:
     """Make an agent with its first blocks and return its id.
 
@@ -78,23 +93,31 @@ def create(
     check(cursor, name)
     row = cursor.execute("SELECT nextval('agent_ids')").fetchone()
     assert row is not None
-    cursor.execute("INSERT INTO agents VALUES (?, ?, ?, ?, 0, ?)", [row[0], name, model, system, now])
+    cursor.execute(
+        """INSERT INTO agents (id, name, model, system, functions, generation, created_at)
+           VALUES (?, ?, ?, ?, ?, 0, ?)""",
+        [row[0], name, model, system, functions, now],
+    )
     for block in blocks:
         core.put(cursor, row[0], block, Origin("user"), now)
     return int(row[0])
 
 
-def check(cursor: Cursor, name: str) -> None:
-    """Raise UsageError unless a new agent may be called `name`."""
+def check(cursor: Cursor, name: str, hint: str = "choose another name") -> None:
+    """Raise UsageError unless a new agent may be called `name`; `hint` says what to do where it is taken."""
     if not NAME.fullmatch(name):
         raise UsageError(f"agent name {name!r}: use 1 to 64 letters, digits, - _ and .")
     if cursor.execute("SELECT 1 FROM agents WHERE name = ?", [name]).fetchone():
-        raise UsageError(f"there is an agent {name!r} already: choose another name")
+        raise UsageError(f"there is an agent {name!r} already: {hint}")
 
 
-def delete(cursor: Cursor, name: str) -> int:
-    """Delete an agent with everything it holds, and return the id it had. Raises UnknownAgent."""
+def delete(cursor: Cursor, name: str, now: datetime) -> int:
+    """Delete an agent with everything it holds, and return the id it had. Raises UnknownAgent.
+
+    Who saw a block of its keeps that block.
+    """
     agent = find(cursor, name)
+    sharing.bequeath(cursor, agent, now)
     for table in AGENT_TABLES:
         cursor.execute(f"DELETE FROM {table} WHERE agent = ?", [agent])
     cursor.execute("DELETE FROM agents WHERE id = ?", [agent])

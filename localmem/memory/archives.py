@@ -95,6 +95,14 @@ def detach(cursor: Cursor, agent: int, name: str) -> None:
     cursor.execute("DELETE FROM attachments WHERE agent = ? AND archive = ?", [agent, number])
 
 
+def copy(cursor: Cursor, agent: int, other: int) -> None:
+    """Attach to another agent what is attached to one."""
+    cursor.execute(
+        "INSERT INTO attachments SELECT ?, archive, writable, created_at FROM attachments WHERE agent = ?",
+        [other, agent],
+    )
+
+
 def owners(cursor: Cursor, agent: int) -> list[int]:
     """Return whose passages an agent finds: its own id first, then those of the archives attached to it."""
     rows = cursor.execute(

@@ -46,21 +46,38 @@ class BlockVersion:
 
 
 def blocks(cursor: Cursor, agent: int) -> tuple[Block, ...]:
-    """Return the blocks as they are now, in the order in which they were made."""
-    rows = cursor.execute(
-        f"""SELECT label, arg_max(value, id), arg_max("limit", id), arg_max(description, id),
-                  arg_max(read_only, id)
-           FROM blocks WHERE agent = ? AND {STANDING} GROUP BY label ORDER BY min(id)""",
-        [agent],
-    ).fetchall()
-    return tuple(Block(*row) for row in rows)
+    """Return the blocks as an agent sees them now, in the order in which they came; shared ones included."""
+    found = {row[0]: (row[5], Block(*row[:5])) for row in cursor.execute(_NOW, [agent]).fetchall()}
+    for share, label, owner, fixed in cursor.execute(_SHARED, [agent]).fetchall():
+        row = cursor.execute(f"FROM ({_NOW}) WHERE label = ?", [owner, label]).fetchone()
+        block = Block(*row[:5])
+        place = found[label][0] if label in found else share
+        found[label] = (place, replace(block, read_only=block.read_only or fixed))
+    return tuple(block for _, block in sorted(found.values(), key=lambda pair: pair[0]))
+
+
+_NOW = f"""
+    SELECT label, arg_max(value, id) AS value, arg_max("limit", id) AS "limit",
+           arg_max(description, id) AS description, arg_max(read_only, id) AS read_only, min(id) AS place
+    FROM blocks WHERE agent = ? AND {STANDING} GROUP BY label ORDER BY place"""
+_SHARED = "SELECT id, label, owner, read_only FROM shares WHERE agent = ?"
+
+
+def holder(cursor: Cursor, agent: int, label: str) -> tuple[int, bool]:
+    """Return whose block an agent sees under a label, its own or a shared one, and whether only to read."""
+    sql = "SELECT owner, read_only FROM shares WHERE agent = ? AND label = ?"
+    row = cursor.execute(sql, [agent, label]).fetchone()
+    return (int(row[0]), bool(row[1])) if row else (agent, False)
 
 
 def versions(cursor: Cursor, agent: int, clock: Clock, label: str | None = None) -> tuple[BlockVersion, ...]:
-    """Return every version of one block, or of all, oldest first."""
+    """Return every version of one block, or of all, oldest first; of a shared block those of whose it is."""
     rows = cursor.execute(
-        """SELECT id, label, value, "limit", description, read_only, author, turn, call, rests_on, created_at
-           FROM blocks WHERE agent = $agent AND ($label IS NULL OR label = $label) ORDER BY id""",
+        """SELECT b.id, b.label, value, "limit", description, b.read_only, author, turn, call, rests_on,
+                  b.created_at
+           FROM blocks b LEFT JOIN shares s ON s.agent = $agent AND s.label = b.label
+           WHERE b.agent = coalesce(s.owner, $agent) AND ($label IS NULL OR b.label = $label)
+           ORDER BY b.id""",
         {"agent": agent, "label": label},
     ).fetchall()
     return tuple(
@@ -72,24 +89,33 @@ def versions(cursor: Cursor, agent: int, clock: Clock, label: str | None = None)
 
 
 def put(cursor: Cursor, agent: int, block: Block, origin: Origin, now: datetime) -> Block:
-    """Write a block as its newest version.
+    """Write a block as its newest version; a shared one changes for all who see it.
 
-    Raises UsageError for a label that is no plain name, and for a value over the block's limit.
+    Raises UsageError for a label that is no plain name, for a value over the block's limit, and for another
+    agent's block that this one may only read.
     """
+    check(block)
+    owner, fixed = holder(cursor, agent, block.label)
+    if fixed:
+        raise UsageError(f"block {block.label} is another agent's, shared read-only: edit it there")
+    cursor.execute(
+        "INSERT INTO blocks VALUES (nextval('version_ids'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?::BIGINT[], ?)",
+        [
+            *(owner, block.label, block.value, block.limit, block.description, block.read_only),
+            *(origin.author, origin.turn, origin.call, str(list(origin.rests_on)), now),
+        ],
+    )
+    return block
+
+
+def check(block: Block) -> None:
+    """Raise UsageError for a label that is no plain name, and for a value over the block's limit."""
     if not LABEL.fullmatch(block.label):
         raise UsageError(f"block label {block.label!r}: use 1 to 64 letters, digits, - and _")
     if block.limit < 1:
         raise UsageError(f"block {block.label}: its limit must be at least 1 character")
     if len(block.value) > block.limit:
         raise UsageError(_over(block, block.value))
-    cursor.execute(
-        "INSERT INTO blocks VALUES (nextval('version_ids'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?::BIGINT[], ?)",
-        [
-            *(agent, block.label, block.value, block.limit, block.description, block.read_only),
-            *(origin.author, origin.turn, origin.call, str(list(origin.rests_on)), now),
-        ],
-    )
-    return block
 
 
 def appended(found: Sequence[Block], label: str, content: str) -> Block:

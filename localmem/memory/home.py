@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 from localmem.crash import reach
-from localmem.errors import DiskFault, HomeInUse, HomeUnusable, LocalmemError
-from localmem.memory import agents, archives, names
+from localmem.errors import BadInput, DiskFault, HomeInUse, HomeUnusable, LocalmemError
+from localmem.memory import agents, archives, exports, moving, names, sharing
 from localmem.memory.agents import AgentRow
 from localmem.memory.archive import Archive
 from localmem.memory.archives import ArchiveRow
@@ -27,6 +27,7 @@ from localmem.memory.forget import Digest, Plan
 from localmem.memory.index import Indexes
 from localmem.memory.memory import Memory
 from localmem.memory.scrub import MARK, scrub
+from localmem.memory.sharing import SharedBlock
 from localmem.memory.store import Cursor, Store
 from localmem.records import Block
 
@@ -137,14 +138,16 @@ class Home:
         model: str | None = None,
         blocks: Sequence[Block] | None = None,
         system: str | None = None,
+        functions: str | None = None,
     ) -> Memory:
         """Make an agent, with the blocks `persona` and `human` unless others are given.
 
+        `functions` names a set of functions that it is offered whatever its model's profile says.
         Raises UsageError for a bad or taken name and for a block over its limit.
         """
         first = DEFAULT_BLOCKS if blocks is None else tuple(blocks)
         self.store.write(
-            lambda cursor: agents.create(cursor, name, model, system, first, stamp(self._clock)),
+            lambda cursor: agents.create(cursor, name, model, system, functions, first, stamp(self._clock)),
             "create_agent",
         )
         self._keep_names()
@@ -160,7 +163,9 @@ class Home:
     def delete_agent(self, name: str) -> None:
         """Delete an agent with everything it holds. Raises UnknownAgent."""
         shutil.rmtree(self.traces(name), ignore_errors=True)
-        number = self.store.write(lambda cursor: agents.delete(cursor, name), "delete_agent")
+        number = self.store.write(
+            lambda cursor: agents.delete(cursor, name, stamp(self._clock)), "delete_agent"
+        )
         self._open.pop(name, None)
         reach("delete_agent.index")
         self._indexes.drop(number)
@@ -255,6 +260,81 @@ class Home:
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         for folder in (self.path / SNAPSHOTS / each for each in (str(number), name)):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def copy_agent(self, name: str, new: str) -> Memory:
+        """Make another agent of an agent as it is now; what either does from then on is its own.
+
+        It sees the same archives. A block that it sees of a third agent becomes the copy's own.
+        Raises UnknownAgent, and UsageError for a bad or taken name.
+        """
+
+        def work(cursor: Cursor) -> None:
+            agent = agents.find(cursor, name)
+            agents.check(cursor, new)
+            made = moving.load(cursor, moving.pack(cursor, agent, name), new, self._clock)
+            archives.copy(cursor, agent, made)
+
+        self.store.write(work, "copy_agent")
+        return self.agent(new)
+
+    def export_agent(self, name: str, file: Path, *, overwrite: bool = False) -> int:
+        """Write an agent with all that it holds into one file, whole or not at all; return the file's bytes.
+
+        Raises UnknownAgent, UsageError where the file is there already and may not be overwritten or its folder
+        is not there, and DiskFault.
+        """
+        return self.store.read(
+            lambda cursor: exports.write(
+                cursor, agents.find(cursor, name), name, file, stamp(self._clock), overwrite
+            )
+        )
+
+    def import_agent(self, file: Path, name: str | None = None) -> Memory:
+        """Make an agent of an export, under the name it had unless another is given, in one transaction.
+
+        Raises BadInput for a file that is no export, is damaged or of a newer localmem, and UsageError for a bad
+        or taken name; nothing is changed then.
+        """
+        with exports.opened(file) as cargo:
+            called = name or cargo.name
+
+            def work(cursor: Cursor) -> None:
+                agents.check(cursor, called, "give it another name with --as")
+                moving.load(cursor, cargo, called, self._clock)
+
+            try:
+                self.store.write(work, "import_agent")
+            except BadInput as error:
+                raise BadInput(f"{file} cannot be imported: {error}") from error
+        return self.agent(called)
+
+    def share_block(
+        self, label: str, agent: str, shared_with: str, *, read_only: bool = False, replace: bool = False
+    ) -> None:
+        """Let another agent see a block of `agent`, and edit it unless `read_only`: one block from then on.
+
+        `replace` sets a block of its own of that label aside where it holds a text. Raises UnknownAgent, and
+        UsageError where there is no such block or it is shared otherwise.
+        """
+
+        def work(cursor: Cursor) -> None:
+            owner, other = agents.find(cursor, agent), agents.find(cursor, shared_with)
+            sharing.share(cursor, label, owner, other, read_only, replace, stamp(self._clock))
+
+        self.store.write(work, "share")
+
+    def unshare_block(self, label: str, agent: str, shared_with: str) -> None:
+        """End a sharing; a block of its own that was set aside for it is back. Raises UnknownAgent, UsageError."""
+        self.store.write(
+            lambda cursor: sharing.unshare(
+                cursor, label, agents.find(cursor, agent), agents.find(cursor, shared_with)
+            ),
+            "unshare",
+        )
+
+    def shared_blocks(self) -> tuple[SharedBlock, ...]:
+        """Return which blocks are shared with whom."""
+        return self.store.read(sharing.listing)
 
     def traces(self, name: str) -> Path:
         """Return the folder for the traces of an agent's turns; a new name does not move it. Raises UnknownAgent."""

@@ -104,6 +104,11 @@ class Memory:
         return Choices(self._store, self._agent, self._clock)
 
     @property
+    def functions(self) -> str | None:
+        """The set of functions of its own, if one was chosen; else its model's profile says which."""
+        return self._field("functions")
+
+    @property
     def vectors(self) -> bool:
         """Whether the archive is searched by meaning too: an embedder is at hand."""
         return self._indexes.meaning() is not None

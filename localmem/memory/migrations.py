@@ -17,7 +17,8 @@ class Migration:
 # No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
 # older one, so history is kept and no index is rewritten; a turn that is taken back gets a row in `undone`, and its
 # rows count no longer (see standing.py). Only one thread writes, so tables whose rows change
-# (agents, turns, events, interruptions, timers, chosen, permits) carry no unique index: the writer checks.
+# (agents, turns, events, interruptions, timers, chosen, permits, shares) carry no unique index: the writer
+# checks.
 MIGRATIONS = (
     Migration(
         1,
@@ -164,6 +165,17 @@ MIGRATIONS = (
                 created_at TIMESTAMP NOT NULL)""",
         ),
     ),
+    Migration(
+        7,
+        "a set of functions of an agent's own, and blocks that one agent shares with others",
+        (
+            "ALTER TABLE agents ADD COLUMN functions VARCHAR",
+            # `agent` sees the block `label` of `owner` in place of its own of that label
+            """CREATE TABLE shares (
+                id BIGINT NOT NULL, agent BIGINT NOT NULL, label VARCHAR NOT NULL, owner BIGINT NOT NULL,
+                read_only BOOLEAN NOT NULL, created_at TIMESTAMP NOT NULL)""",
+        ),
+    ),
 )
 
 OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
@@ -194,5 +206,6 @@ AGENT_TABLES = (
     "openings",
     "readings",
     "notes",
+    "shares",
 )
-"""Every table whose rows belong to an agent (column `agent`)."""
+"""Every table whose rows belong to an agent (column `agent`); carried.py says what of them an export holds."""

@@ -89,9 +89,10 @@ def _withdraw(cursor: Cursor, agent: int, turn: int, now: datetime) -> None:
 def _edited(cursor: Cursor, agent: int, turn: int) -> tuple[str, ...]:
     """Return the blocks whose newest version is of a turn."""
     rows = cursor.execute(
-        f"""SELECT label FROM blocks WHERE agent = ? AND {STANDING}
-            GROUP BY label HAVING arg_max(turn, id) = ? ORDER BY min(id)""",
-        [agent, turn],
+        f"""SELECT label FROM blocks
+            WHERE (agent = $agent OR agent IN (SELECT owner FROM shares WHERE agent = $agent)) AND {STANDING}
+            GROUP BY agent, label HAVING arg_max(turn, id) = $turn ORDER BY min(id)""",
+        {"agent": agent, "turn": turn},
     ).fetchall()
     return tuple(row[0] for row in rows)
 

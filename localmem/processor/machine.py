@@ -17,16 +17,6 @@ _EASY = 0.75
 """Share of the available memory that a model may take without crowding out the rest."""
 
 
-def llama_cpp_build() -> tuple[str, bool]:
-    """Return the version of llama-cpp-python and whether its llama.cpp can use a GPU.
-
-    Raises ImportError, OSError or RuntimeError when it cannot be loaded here.
-    """
-    import llama_cpp
-
-    return str(llama_cpp.__version__), bool(llama_cpp.llama_supports_gpu_offload())
-
-
 def available_memory() -> int:
     """Return the bytes of memory that a new program can have now; 0 when the system does not say."""
     free = _linux() or _mac() or _posix()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from localmem import errors
 from localmem.errors import LocalmemError, ServerGone
-from localmem.records import Call, Delta, Event, Eviction, Item, Result, Usage
+from localmem.records import Call, Delta, Event, Eviction, Item, PageRead, Result, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ Frame = Item | Begin | End
 """Everything that a stream carries."""
 
 _KINDS: Mapping[str, type] = {
-    kind.__name__.lower(): kind for kind in (Event, Call, Result, Delta, Eviction, Begin, End)
+    kind.__name__.lower(): kind for kind in (Event, Call, Result, Delta, Eviction, PageRead, Begin, End)
 }
 
 T = TypeVar("T")

@@ -1,10 +1,11 @@
-"""Runs `localmem` on a scripted model that obeys: "remember X", "archive X", "find X", "count to N".
+"""Runs `localmem` on a scripted model that obeys: "remember X", "archive X", "find X", "use F {...}", "count to N".
 
 Used as a program: python parrot.py ARGUMENTS OF localmem. PARROT_DELAY gives the seconds between two words.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -60,6 +61,9 @@ class Parrot(ScriptedProcessor):
                     return Call("", "archival_memory_insert", {"content": rest})
                 case "find":
                     return Call("", "conversation_search", {"query": rest})
+                case "use":
+                    name, _, given = rest.partition(" ")
+                    return Call("", name, json.loads(given or "{}"))
         if any(function.name == "nothing_to_remember" for function in shape.functions):
             return Call("", "nothing_to_remember", {})
         if verb == "count":

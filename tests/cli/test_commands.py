@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from parrot import Run
 
+from localmem.memory.home import Home
+
 
 def test_agents_come_and_go(localmem: Run, tmp_path: Path) -> None:
     persona = tmp_path / "persona.txt"
@@ -128,3 +130,75 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_unknown_command_and_option(localmem: Run) -> None:
     assert localmem("talk").returncode == 2
     assert localmem("ask", "hello", "--temperature", "9").returncode == 2
+
+
+def test_the_doctor_says_which_back_end_and_which_features(localmem: Run) -> None:
+    checks = {check["name"]: check for check in json.loads(localmem("doctor", "--json").stdout)}
+    assert " used" in checks["cpu"]["text"]
+    for name in ("python", "llama.cpp", "gpu", "cpu", "compiler", "home", "disk", "model", "embedder"):
+        assert checks[name]["text"]
+        assert checks[name]["verdict"] == "ok" or checks[name]["mend"], name
+
+
+def test_the_doctor_works_where_another_process_has_the_home(localmem: Run, home: Path) -> None:
+    with Home.open(home) as held:
+        held.create_agent("default")
+        checks = json.loads(localmem("doctor", "--json").stdout)
+    said = {check["name"]: check["text"] for check in checks}
+    assert f"process {os.getpid()}" in said["owner"]
+    assert "not looked at" in said["store"]
+
+
+def test_the_doctor_names_a_function_that_cannot_be_offered(localmem: Run, home: Path) -> None:
+    (home / "functions").mkdir()
+    (home / "functions" / "dice.py").write_text("def roll_dice(sides) -> str:\n    return ''\n")
+    checks = json.loads(localmem("doctor", "--json").stdout)
+    warned = [check for check in checks if check["name"] == "functions" and check["verdict"] == "warn"]
+    assert "dice.py, line 1: function roll_dice has no docstring" in warned[0]["text"]
+    assert "localmem functions check" in warned[0]["mend"]
+
+
+def test_an_agent_is_copied_exported_and_imported(localmem: Run, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.txt"
+    rules.write_text("You are terse.\n")
+    made = localmem("agents", "create", "anna", "--system", str(rules), "--functions", "full")
+    assert made.returncode == 0
+    assert localmem("ask", "remember tea is good", "--agent", "anna").returncode == 0
+    assert localmem("agents", "copy", "anna", "berta").returncode == 0
+    file = tmp_path / "anna.agent"
+    assert localmem("agents", "export", "anna", str(file)).returncode == 0
+    assert "--force" in localmem("agents", "export", "anna", str(file)).stderr
+    taken = localmem("agents", "import", str(file))
+    assert (taken.returncode, "--as" in taken.stderr) == (2, True)
+    elsewhere = ("--home", str(tmp_path / "elsewhere"))
+    done = localmem(*elsewhere, "agents", "import", str(file), "--as", "carla")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "carla is here: talk with it by `localmem chat --agent carla`\n",
+    )
+    shown = [
+        json.loads(localmem(*where, "agents", "show", name, "--json").stdout)
+        for where, name in (((), "anna"), ((), "berta"), (elsewhere, "carla"))
+    ]
+    assert {each.pop("agent") for each in shown} == {"anna", "berta", "carla"}
+    assert shown[0] == shown[1] == shown[2]
+    assert (shown[0]["functions"], shown[0]["system"]) == ("full", "You are terse.\n")
+    assert shown[0]["blocks"][1]["value"] == "tea is good"
+    file.write_bytes(file.read_bytes()[:-200])
+    cut = localmem(*elsewhere, "agents", "import", str(file))
+    assert (cut.returncode, cut.stderr.count("\n")) == (2, 1)
+    assert "export it again" in cut.stderr
+
+
+def test_a_block_is_shared_between_agents(localmem: Run) -> None:
+    for name in ("anna", "berta"):
+        localmem("agents", "create", name)
+    assert localmem("memory", "share", "human", "--agent", "anna", "--with", "berta").returncode == 0
+    localmem("memory", "edit", "human", "--append", "likes tea", "--agent", "berta")
+    assert "likes tea" in localmem("memory", "show", "--agent", "anna").stdout
+    rows = json.loads(localmem("memory", "shares", "--json").stdout)
+    assert rows == [{"label": "human", "agent": "anna", "shared_with": "berta", "read_only": False}]
+    assert localmem("memory", "unshare", "human", "--agent", "anna", "--with", "berta").returncode == 0
+    assert "likes tea" not in localmem("memory", "show", "--agent", "berta").stdout
+    again = localmem("memory", "unshare", "human", "--agent", "anna", "--with", "berta")
+    assert (again.returncode, "do not share" in again.stderr) == (2, True)

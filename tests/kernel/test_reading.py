@@ -19,6 +19,7 @@ from localmem.loading import load
 from localmem.memory.home import Home
 from localmem.processor.interface import Calls, Shape
 from localmem.records import Event, EventKind, PageRead, Result
+from localmem.serve.wire import pack, unpack
 from localmem.testing import HashEmbedder, Move, ScriptedProcessor
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,7 @@ def test_a_document_longer_than_the_window_becomes_notes_and_one_summary(book: B
     reading = book.memory.readings.start("novel", TASK)
     assert reading.document.characters > 12 * 1500
     steps = list(agent.read_on(reading.id))
+    assert [unpack(pack(step)) for step in steps] == steps
     noted = [step for step in steps if isinstance(step, PageRead) and step.note]
     assert all(sum(fact in step.note for step in noted) == 1 for fact in FACTS)
     assert noted[0].source.startswith("novel.txt, CHAPTER")

@@ -96,6 +96,20 @@ def read(readings: Readings) -> None:
     done("read", reading.id)
 
 
+def several(home: Home, file: Path) -> None:
+    """Copy the agent, write it into a file and read it back, share a block and end that."""
+    home.copy_agent("a", "copy")
+    done("agent", "copy")
+    home.export_agent("a", file)
+    done("file", file)
+    home.import_agent(file, "import")
+    done("agent", "import")
+    home.share_block("notes", "a", "b")
+    done("shared", "notes")
+    home.unshare_block("notes", "a", "b")
+    done("unshared", "notes")
+
+
 def main(path: Path) -> None:
     with Home.open(path, embedder=HashEmbedder()) as home:
         memory = home.create_agent("a")
@@ -120,6 +134,7 @@ def main(path: Path) -> None:
         memory.close_turn(memory.open_turn(Event(EventKind.USER, "the secretword")).turn)
         home.forget("a", memory.forgetting("secretword"), digest)
         done("forgotten", "secretword")
+        several(home, path / "a.agent")
         home.rename_agent("b", "c")
         home.delete_agent("c")
         done("deleted", "c")

@@ -108,6 +108,21 @@ def check_archive(home: Home, said: dict[str, list[str]]) -> None:
     assert (reader.search_archive("pears").total, reader.search_archive("plum").total) == (1, 0)
 
 
+def check_several(home: Home, said: dict[str, list[str]]) -> None:
+    """A copy and an import are whole or not there; a file is whole; a share stands from its word to its end."""
+    whole = home.agent("a")
+    for name in {row.name for row in home.agents()} & {"copy", "import"}:
+        assert home.agent(name).blocks() == whole.blocks()
+        assert len(home.agent(name).records()) == len(whole.records())
+        assert home.agent(name).search_archive("apple").total == whole.search_archive("apple").total
+    for file in said.get("file", []):
+        home.import_agent(Path(file), "again")
+        home.delete_agent("again")
+    if "shared" in said and "deleted" not in said:
+        shares = len(home.shared_blocks())
+        assert shares == 0 if "unshared" in said else shares <= 1
+
+
 def resume(memory: Memory) -> None:
     """Finish an open turn as the kernel does: perform the call that has no result."""
     turn = memory.unfinished()
@@ -141,6 +156,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
             assert not any(
                 b"secretword" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()
             )
+        check_several(home, said)
         check_turns(memory)
         check_waiting(memory, said)
         resume(memory)
