@@ -148,7 +148,7 @@ def forget(what: str, yes: bool, agent: str, json_: bool) -> None:
     from localmem.cli.views import going_lines
     from localmem.kernel.summary import digest
 
-    with open_home() as home:
+    with open_home(served=False) as home:
         plan = home.agent(agent).forgetting(what)
         if json_:
             click.echo(to_json(asdict(plan) | {"forgotten": yes}))

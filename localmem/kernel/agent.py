@@ -75,6 +75,7 @@ class Agent:
         self.usage = Usage()
         self._reader = Reader(memory.readings, processor, settings, self._complete)
         self.context.load(memory)
+        self._edition = memory.edition
 
     def submit(self, event: Event) -> Event:
         """Commit an event to the queue, which acknowledges it, and return it with its ticket; from any thread.
@@ -113,6 +114,7 @@ class Agent:
             if not event.ticket:
                 self.memory.submit(event)
             return
+        self._catch_up()
         if is_tidying(event):
             yield from self.tidy(event=event)
             return
@@ -153,6 +155,7 @@ class Agent:
         """
         self._interrupted = False
         self._heard = self._called
+        self._catch_up()
         if event is None and not plan(self.memory) and not self.context.leaving():
             return
         asked = replace(event or Event(EventKind.TIDY, NOTE), kind=EventKind.TIDY)
@@ -173,6 +176,7 @@ class Agent:
         turn = self.memory.unfinished()
         if turn is None:
             return
+        self._catch_up()
         if turn.event.kind is EventKind.TIDY:
             self._close(turn.records[-1], turn.id)
             return
@@ -212,9 +216,14 @@ class Agent:
 
     def reload(self) -> None:
         """Show what is on disk: it was changed from outside a turn, or a turn was taken back."""
+        self._edition = self.memory.edition
         self.context.load(self.memory)
         self.context.forget_ahead()
         self._pressure.forget_ahead()
+
+    def _catch_up(self) -> None:
+        if self._edition != self.memory.edition:
+            self.reload()
 
     def report(self) -> Report:
         """Return how the window is used, in tokens."""

@@ -220,9 +220,10 @@ class Home:
     def forget(self, name: str, plan: Plan, digest: Digest) -> None:
         """Take away for good what a plan of `Memory.forgetting` names: no byte of it is left in this home's files.
 
-        A process that ends in its midst finishes when the home is opened again. An agent that is awake has to
-        `reload`. Raises UnknownAgent, and DiskFault when there is no room to rewrite the store; then what was
-        forgotten is found no more, and its bytes go when the home is opened again.
+        A process that ends in its midst finishes when the home is opened again. An agent that is awake is to be
+        closed before: its model's cache holds what was said. Raises UnknownAgent, and DiskFault when there is no
+        room to rewrite the store; then what was forgotten is found no more, and its bytes go when the home is
+        opened again.
         """
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         mark = self.path / MARK

@@ -83,6 +83,7 @@ class Memory:
         self._clock = clock
         self._indexes = indexes
         self._settled = False
+        self.edition = 0  # grows with every change from outside a turn: an agent that is awake looks anew
         self.inbox = Inbox(store, agent, clock)
         self.readings = Readings(store, agent, clock)
 
@@ -344,14 +345,18 @@ class Memory:
     def forget(self, plan: Plan, digest: Digest) -> None:
         """Take what a plan names out of the store; its bytes stay in the files until `Home.forget` is done."""
         self._changed(lambda cursor: forget.forget(cursor, self._agent, self._clock, plan, digest), "forget")
+        self.edition += 1
 
     def undo(self) -> Undone:
         """Take back the last turn that stands, memory edits included, and return what that was.
 
-        Its rows stay on disk and count no longer; an edit by the user since stays. An agent that is awake has to
-        `reload`. Raises UsageError where no turn is left.
+        Its rows stay on disk and count no longer; an edit by the user since stays. Raises UsageError where
+        no turn is left.
         """
-        return self._changed(lambda cursor: undo(cursor, self._agent, self._clock), "undo")
+        try:
+            return self._changed(lambda cursor: undo(cursor, self._agent, self._clock), "undo")
+        finally:
+            self.edition += 1
 
     def put_block(self, block: Block, by: str) -> None:
         """Create or replace a block, on behalf of `by` ("user").
@@ -363,10 +368,14 @@ class Memory:
             core.put(cursor, self._agent, block, Origin(by), stamp(self._clock))
 
         self._store.write(work, "put_block")
+        self.edition += 1
 
     def edit(self, work: Callable[[Desk], T], *, author: str = "user") -> T:
         """Run `work` on a desk in one transaction and return its value. Its FunctionErrors are raised."""
-        return self._changed(lambda cursor: work(self._desk(cursor, Origin(author))), "edit")
+        try:
+            return self._changed(lambda cursor: work(self._desk(cursor, Origin(author))), "edit")
+        finally:
+            self.edition += 1
 
     def search_archive(self, query: str, page: int = 1, size: int = 5) -> Page:
         """Return one page of passages that match the query by words or by meaning, best first."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from localmem.errors import FunctionError
 from localmem.memory import archives, bm25
+from localmem.memory.standing import standing
 
 if TYPE_CHECKING:
     from localmem.memory.store import Cursor
@@ -111,7 +112,10 @@ def page(cursor: Cursor, document: Document, number: int) -> Stretch:
 def opened(cursor: Cursor, agent: int) -> tuple[Document, int]:
     """Return the document that an agent has open, and the page. Raises FunctionError when there is none."""
     row = cursor.execute(
-        "SELECT file, page FROM openings WHERE agent = ? ORDER BY call DESC, page DESC LIMIT 1", [agent]
+        f"""SELECT file, page FROM openings o LEFT JOIN records r ON r.id = o.call
+            WHERE o.agent = ? AND {standing("coalesce(r.turn, 0)")}
+            ORDER BY o.call DESC, page DESC LIMIT 1""",
+        [agent],
     ).fetchone()
     found = next((each for each in listing(cursor, agent) if row and each.file == row[0]), None)
     if row is None or found is None:

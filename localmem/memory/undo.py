@@ -51,6 +51,7 @@ def undo(cursor: Cursor, agent: int, clock: Clock) -> Undone:
     for gone in (turn, login):
         if gone:
             _withdraw(cursor, agent, gone, now)
+    _stop_readings(cursor, agent, turn)
     events.drop(cursor, agent, turn)
     timers.take_back(cursor, agent, turn)
     inserted = _taken_out(cursor, turn)
@@ -95,6 +96,18 @@ def _edited(cursor: Cursor, agent: int, turn: int) -> tuple[str, ...]:
         {"agent": agent, "turn": turn},
     ).fetchall()
     return tuple(row[0] for row in rows)
+
+
+def _stop_readings(cursor: Cursor, agent: int, turn: int) -> None:
+    """Let the readings that a turn began go no further: their next step leaves the queue."""
+    begun = "call IN (SELECT id FROM records WHERE agent = $agent AND turn = $turn) AND state = 'open'"
+    cursor.execute(
+        f"""UPDATE events SET turn = $turn, text = '', note = '' WHERE agent = $agent AND turn = 0
+            AND id IN (SELECT ticket FROM readings WHERE agent = $agent AND {begun})""",
+        {"agent": agent, "turn": turn},
+    )
+    sql = f"UPDATE readings SET state = 'undone' WHERE agent = $agent AND {begun}"
+    cursor.execute(sql, {"agent": agent, "turn": turn})
 
 
 def _taken_out(cursor: Cursor, turn: int) -> int:

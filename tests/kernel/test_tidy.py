@@ -152,3 +152,14 @@ def test_one_line_says_both_and_nothing_else() -> None:
     assert says_both("Your dog Bruno is called a hound", "a hound, Bruno", "your dog is called Bruno")
     assert not says_both("Your dog Bruno likes cheese", "a hound, Bruno", "your dog is called Bruno")
     assert not says_both("Bruno", "a hound, Bruno", "your dog is called Bruno")
+
+
+def test_an_edit_from_outside_is_in_the_next_prompt(bench: Bench) -> None:
+    agent, processor = bench.wake([says("hello"), says("again")])
+    run(agent, "hi")
+    bench.memory.edit(lambda desk: desk.append("human", "Likes rye"))
+    run(agent, "and now")
+    assert "rye" in processor.prompts[1]
+    bench.memory.undo()
+    bench.memory.undo()
+    assert [record for record in bench.memory.queue() if isinstance(record, Call)] == []
