@@ -16,6 +16,9 @@ LEAST = 2
 """Telling words that both must hold."""
 
 
+NEARLY = 0.99
+"""The most that texts share which are not the same: who loves whom is not told by the words alone."""
+
 COMMON = 100
 """Texts that may hold a word for two to be compared because they share it: what many hold tells little."""
 
@@ -32,7 +35,7 @@ class Alike:
 def alike(texts: Sequence[str], share: float = SHARE) -> tuple[Alike, ...]:
     """Return the pairs that have at least `share` of their telling words in common, the most alike first.
 
-    Texts that are the same but for case and space have a share of 1. Only pairs that meet in a rare word are
+    Texts that are the same but for case and space have a share of 1, and no others. Only pairs that meet in a rare word are
     compared (prefix filtering, Chaudhuri et al. 2006), so that thousands of texts take seconds.
     """
     words = [telling(text) for text in texts]
@@ -50,7 +53,7 @@ def alike(texts: Sequence[str], share: float = SHARE) -> tuple[Alike, ...]:
     for first, second in pairs:
         shared, both = words[first] & words[second], words[first] | words[second]
         same = plain[first] == plain[second]
-        measured = 1.0 if same else len(shared) / len(both)
+        measured = 1.0 if same else min(NEARLY, len(shared) / len(both))
         if same or (len(shared) >= LEAST and measured >= share):
             found.append(Alike(first, second, round(measured, 3)))
     return tuple(sorted(found, key=lambda pair: (-pair.share, pair.first, pair.second)))

@@ -70,6 +70,11 @@ def test_likeness_is_the_share_of_telling_words() -> None:
     assert found == {(0, 1): 1.0, (0, 2): 0.5, (1, 2): 0.5}
 
 
+def test_the_same_words_in_another_order_are_not_the_same() -> None:
+    (pair,) = alike(["Anna Berg admires Bruno Stone", "Bruno Stone admires Anna Berg"])
+    assert pair.share < 1
+
+
 def test_thousands_of_texts_are_compared_in_seconds() -> None:
     texts = [f"note {n} on the river {n % 97} and the mill {n * 7919 % 1009}" for n in range(2000)]
     began = time.process_time()
