@@ -124,6 +124,7 @@ class Conversation:
             with on_ctrl_c(signal.default_int_handler):
                 return permission.ask(call, function)
         except KeyboardInterrupt:
+            note("interrupted")
             self._talk.interrupt()
             return Answer.NO
 

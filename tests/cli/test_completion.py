@@ -129,7 +129,7 @@ def test_the_other_scripts_name_the_line_to_add(shell: str) -> None:
     assert "_LOCALMEM_COMPLETE=" in done.stdout
 
 
-LISTS = {"list", "show", "search", "history", "audit", "check", "status", "verify", "report"}
+LISTS = {"list", "shares", "show", "search", "history", "audit", "check", "status", "verify", "report"}
 """Names of commands that show what there is."""
 ALONE = {"doctor", "paths", "replay", "ask", "load", "functions check"}
 
