@@ -89,7 +89,7 @@ _Found = tuple[str, str, Origin, datetime, int]
 def _lines(cursor: Cursor, agent: int, clock: Clock) -> list[_Found]:
     """Return the lines of the blocks with the version in which each first stood."""
     by_label: dict[str, list[BlockVersion]] = {}
-    undone = _undone(cursor, agent)
+    undone = {row[0] for row in cursor.execute("SELECT turn FROM undone").fetchall()}
     for version in core.versions(cursor, agent, clock):
         if version.origin.turn not in undone:
             by_label.setdefault(version.block.label, []).append(version)
@@ -103,10 +103,6 @@ def _lines(cursor: Cursor, agent: int, clock: Clock) -> list[_Found]:
             if line.strip():
                 found.append((label, line, version.origin, version.created_at, 0))
     return found
-
-
-def _undone(cursor: Cursor, agent: int) -> set[int]:
-    return {row[0] for row in cursor.execute("SELECT turn FROM undone WHERE agent = ?", [agent]).fetchall()}
 
 
 def _passages(cursor: Cursor, agent: int, clock: Clock) -> list[_Found]:

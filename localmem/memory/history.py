@@ -43,7 +43,7 @@ class Change:
 def history(cursor: Cursor, agent: int, clock: Clock, label: str | None = None) -> tuple[Change, ...]:
     """Return every change of one block, or of all, oldest first; turns that were taken back are among them."""
     versions = core.versions(cursor, agent, clock, label)
-    rows = cursor.execute("SELECT id, turn, created_at FROM undone WHERE agent = ?", [agent]).fetchall()
+    rows = cursor.execute("SELECT id, turn, created_at FROM undone").fetchall()
     undone = {row[1] for row in rows}
     steps: list[tuple[int, BlockVersion | tuple[int, datetime]]] = [(each.id, each) for each in versions]
     steps += [(row[0], (row[1], shown(row[2], clock))) for row in rows]

@@ -35,8 +35,8 @@ class Alike:
 def alike(texts: Sequence[str], share: float = SHARE) -> tuple[Alike, ...]:
     """Return the pairs that have at least `share` of their telling words in common, the most alike first.
 
-    Texts that are the same but for case and space have a share of 1, and no others. Only pairs that meet in a rare word are
-    compared (prefix filtering, Chaudhuri et al. 2006), so that thousands of texts take seconds.
+    Texts that are the same but for case and space have a share of 1, and no others. Only pairs that meet in a rare
+    word are compared (prefix filtering, Chaudhuri et al. 2006), so that thousands of texts take seconds.
     """
     words = [telling(text) for text in texts]
     plain = [" ".join(text.casefold().split()) for text in texts]

@@ -177,6 +177,17 @@ def test_one_agents_undo_leaves_the_other_alone(home: Home, memory: Memory) -> N
     assert shows(other) == before
 
 
+def test_an_edit_of_a_shared_block_goes_for_both(home: Home, memory: Memory) -> None:
+    other = home.create_agent("other")
+    home.share_block("human", "default", "other", replace=True)
+    turn = say(other, "I like rye").turn
+    run(other, turn, lambda desk: desk.append("human", "Likes rye"))
+    assert "rye" in memory.block("human").value
+    assert other.undo().blocks == ("human",)
+    assert memory.block("human").value == other.block("human").value == ""
+    assert memory.history("human")[-1].author == "undo"
+
+
 def test_a_store_of_version_1_with_data_opens_and_undoes(tmp_path: Path, clock: Hands) -> None:
     store = Store(tmp_path / "localmem.duckdb", clock=clock, migrations=MIGRATIONS[:1])
     when = "TIMESTAMP '2026-03-14 09:00:00'"
