@@ -14,7 +14,10 @@ from awake import Bench, calls, run, says
 
 from localmem.functions import outside
 from localmem.functions.schema import Function, function
-from localmem.memory.home import Home
+from localmem.memory.clock import stamp, system_clock
+from localmem.memory.home import STORE, Home
+from localmem.memory.migrations import MIGRATIONS
+from localmem.memory.store import Cursor, Store
 from localmem.permission import NOT_PERMITTED, Answer, Permission
 from localmem.records import Call, Result
 from localmem.testing import HashEmbedder
@@ -192,3 +195,33 @@ def test_a_kill_anywhere_runs_it_at_most_once(tmp_path: Path, point: str, moment
         assert after == ["ding"]
     known = where == "perform.committed" or not (before or where == "start.committed")
     assert told[0].ok == known
+
+
+def test_a_call_that_an_older_version_left_open_counts_as_begun(tmp_path: Path) -> None:
+    """It made no marks: what it left without a result may have happened."""
+    path = tmp_path / "home"
+    path.mkdir()
+    old = Store(path / STORE, clock=system_clock, migrations=MIGRATIONS[:1])
+
+    def fill(cursor: Cursor) -> None:
+        now = stamp(system_clock)
+        cursor.execute("INSERT INTO agents VALUES (1, 'default', NULL, NULL, 0, ?)", [now])
+        cursor.execute("INSERT INTO turns VALUES (1, 1, true, 0), (4, 1, false, 0)")
+        rows = [
+            (1, 1, "user", 0),
+            (2, 1, "call", 0),
+            (3, 1, "result", 2),
+            (5, 1, "call", 0),
+            (6, 4, "call", 0),
+        ]
+        for number, turn, kind, call in rows:
+            row = [number, 1, turn, kind, call, None, "{}", b"", now]
+            cursor.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    old.write(fill)
+    old.close()
+    with Home.open(path, embedder=HashEmbedder()) as home:
+        memory = home.agent("default")
+        marked = [number for number in (2, 5, 6) if memory.started(Call("", "ring", {}, id=number))]
+        assert marked == [5]
+        assert memory.choices.names() == ()
