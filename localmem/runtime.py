@@ -247,6 +247,26 @@ class Session:
             raise
         self.profile, self._agent = profile, agent
 
+    def meet(self, name: str) -> None:
+        """Go over to another agent of the home, on its own model. On an error nothing is changed.
+
+        Raises UnknownAgent, and what `switch` raises.
+        """
+        before = self.options, self.memory, self.permission, self._traces
+        memory = self.home.agent(name)
+        self.options = replace(self.options, agent=name, model=None)
+        self.memory, self._traces = memory, self.home.traces(name)
+        self.permission = Permission(memory, self.permission.ask)
+        try:
+            profile = choose_model(self.registry, self.options, memory)
+            if self._agent is not None and profile.name == self.profile.name:
+                self._agent = self._awake(profile, _tracer(self._agent))
+            else:
+                self.profile, self._agent = self._wake(profile)
+        except BaseException:
+            self.options, self.memory, self.permission, self._traces = before
+            raise
+
     def close(self) -> None:
         """Free the model."""
         agent, self._agent = self._agent, None
@@ -298,6 +318,12 @@ class Session:
         found, self.notices = offered(self.home.path, names, function_set(settings.functions))
         return found
 
+    def _awake(self, profile: Profile, tracer: Tracer) -> Agent:
+        """Return the agent on a model that is loaded."""
+        settings = settings_of(profile, self.options, self.memory.functions)
+        own = self._functions(settings)
+        return Agent(self.memory, tracer, settings, functions=own, permit=self.permission)
+
     def _wake(self, profile: Profile) -> tuple[Profile, Agent]:
         """Load a model in place of the one there is; return what is known of it then, and the agent on it."""
         absent = self.registry.locate(profile) is None
@@ -310,9 +336,7 @@ class Session:
             processor = self._load(self.registry, profile, self.options, snapshots)
             tracer = Tracer(processor, most=MOST_TRACES)
             try:
-                settings = settings_of(profile, self.options, self.memory.functions)
-                own = self._functions(settings)
-                return profile, Agent(self.memory, tracer, settings, functions=own, permit=self.permission)
+                return profile, self._awake(profile, tracer)
             except BaseException:
                 tracer.close()
                 raise

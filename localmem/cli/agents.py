@@ -24,7 +24,7 @@ def command() -> None:
 @as_json
 def list_(json_: bool) -> None:
     """List the agents of this home."""
-    from localmem.cli.views import table, when
+    from localmem.cli.views import agent_lines
 
     with open_home() as home:
         rows = home.agents()
@@ -33,11 +33,7 @@ def list_(json_: bool) -> None:
     elif not rows:
         click.echo("there is no agent yet: `localmem chat` makes the first", err=True)
     else:
-        shown = [
-            (row.name, row.model or "-", f"{row.records:,}", f"{row.passages:,}", when(row.last_active))
-            for row in rows
-        ]
-        click.echo("\n".join(table(("NAME", "MODEL", "RECORDS", "PASSAGES", "LAST ACTIVE"), shown)))
+        click.echo("\n".join(agent_lines(rows)))
 
 
 @command.command()

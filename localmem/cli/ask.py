@@ -17,6 +17,7 @@ from localmem.cli.common import as_json, message, note, open_talk, to_json, turn
 def command(text: str, json_: bool, **asked: Any) -> None:
     """One turn: print the reply and leave. TEXT is read from standard input where it is "-"."""
     from localmem.cli.idle import Idle
+    from localmem.cli.reply import Stream
     from localmem.cli.turns import Printer, play
     from localmem.records import Event, EventKind
 
@@ -27,11 +28,11 @@ def command(text: str, json_: bool, **asked: Any) -> None:
             note(line)
         if state.unfinished:
             note("The last message was not answered (localmem stopped in the middle); answering it first")
-            late, stopped = play(talk, talk.resume(), Printer(reply=False))
+            late, stopped = play(talk, talk.resume(), Printer(Stream(reply=False)))
             note(late.reply)
             if stopped:
                 raise KeyboardInterrupt
-        answer, stopped = play(talk, talk.turn(event), Printer(reply=not json_))
+        answer, stopped = play(talk, talk.turn(event), Printer(Stream(reply=not json_)))
         if json_:
             state = talk.state()
             named = {"reply": answer.reply, "agent": state.agent, "model": state.model}

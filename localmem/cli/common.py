@@ -154,7 +154,7 @@ def open_talk(asked: dict[str, Any], *, announce: bool = False) -> Iterator[Talk
             if client is None:
                 raise
         else:
-            yield LocalTalk(session, slash.run)
+            yield LocalTalk(session, slash.lines)
             return
     status = Status(announce)
     status.show(f"waking {asked['agent']} ...")

@@ -1,11 +1,12 @@
-"""A conversation at the terminal: messages and commands go in, turns come out, until the person leaves."""
+"""A conversation: messages and commands go in, turns come out, until the person leaves."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ import click
 from localmem.cli import permission, slash
 from localmem.cli.common import decoded, note, whole, wrapped
 from localmem.cli.idle import Idle
-from localmem.cli.turns import Printer, nothing, on_ctrl_c, play
+from localmem.cli.turns import Printer, on_ctrl_c, play
 from localmem.errors import LocalmemError
 from localmem.functions.schema import Function
 from localmem.permission import Answer
@@ -25,96 +26,136 @@ class Conversation:
     """Reads messages, runs turns and commands, and says in one line what went wrong."""
 
     def __init__(self, talk: Talk, *, quiet: bool = False, verbose: bool = False) -> None:
-        self._talk, self._quiet, self._verbose = talk, quiet, verbose
-        self._interactive = sys.stdin.isatty()
+        self._chat = slash.Chat(talk, verbose=verbose)
+        self._quiet = quiet
+        self._typed = sys.stdin.isatty()
         self._idle = Idle(talk.settle)
         self._failed = False
         self._show: Printer | None = None
-        if permission.can_ask():
-            talk.ask_with(self._ask)
 
     def run(self) -> None:
         """Talk until the end of the input; exit code 1 where a piped message failed."""
         note(self._greeting())
-        for line in self._talk.state().notices:
+        for line in self._chat.talk.state().notices:
             note(line)
-        with self._terminal(), suppress(slash.Leave):
-            self._resume()
-            self._catch_up()
-            for line in self._lines():
-                self._idle.finish()
-                self._take(line)
+        with suppress(slash.Leave):
+            if self._typed and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+                self._at_the_prompt()
+            else:
+                self._line_by_line()
         self._idle.begin()
         self._idle.finish()
-        if self._failed and not self._interactive:
+        if self._failed and not self._typed:
             click.get_current_context().exit(1)
 
-    @contextmanager
-    def _terminal(self) -> Iterator[None]:
-        """Between prompts a terminal echoes nothing, and Ctrl-C does nothing outside a turn or a command."""
-        if not self._interactive:
-            yield
-            return
-        from localmem.cli.terminal import unechoed
-
-        with unechoed(), on_ctrl_c(nothing):
-            yield
-
     def _greeting(self) -> str:
-        state = self._talk.state()
+        state = self._chat.talk.state()
         who = f"{state.agent} on {Path(state.model).name}"
         return f"{who}, window {state.report.window:,} tokens. /help shows the commands."
 
+    def _at_the_prompt(self) -> None:
+        """Talk in a terminal: the prompt stands while the agent works."""
+        from localmem.cli.live import Stage
+
+        stage = Stage(self._chat, self._idle, quiet=self._quiet)
+        left = self._unanswered()
+        click.echo()
+        while (line := stage.ask(left)) is not None:
+            left = self._command(line)
+
+    def _line_by_line(self) -> None:
+        """Talk through a pipe, or in a terminal that can do nothing but print."""
+        if permission.can_ask():
+            self._chat.talk.ask_with(self._ask)
+        left = self._unanswered()
+        if left is not None:
+            self._play(left)
+        self._play_waiting()
+        for line in self._lines():
+            self._idle.finish()
+            self._take(line)
+            self._play_waiting()
+            if self._typed:
+                self._idle.begin()
+                click.echo()
+
     def _lines(self) -> Iterator[str]:
-        if not self._interactive:
+        if not self._typed:
             for number, line in enumerate(sys.stdin.buffer, 1):
                 yield decoded(line, f"line {number} of standard input").rstrip("\r\n")
             return
-        from localmem.cli.terminal import Prompt
-
-        prompt = Prompt(self._talk.home)
-        self._idle.begin()
-        while (line := prompt.ask(self._status())) is not None:
-            yield line
-            self._idle.begin()
-            click.echo()
+        while True:
+            try:
+                yield input("> ")
+            except EOFError:
+                click.echo()
+                return
+            except KeyboardInterrupt:
+                click.echo()
+                note("Ctrl-D or /exit leaves")
 
     def _take(self, line: str) -> None:
         """Do what one line asks for."""
         if not line.strip():
             return
+        if slash.parse(line):
+            items = self._command(line)
+            if items is not None:
+                self._play(items)
+            return
         try:
-            asked = slash.parse(whole(line))
-            if asked is not None:
-                self._command(*asked)
-            else:
-                text = line[1:] if line.startswith("//") else line
-                self._play(self._talk.turn(Event(EventKind.USER, text)))
-                self._catch_up()
+            event = Event(EventKind.USER, whole(slash.message(line)))
         except LocalmemError as error:
-            self._failed = True
-            click.echo(f"localmem: {error}", err=True)
+            self._fail(error)
+            return
+        self._play(self._chat.talk.turn(event))
 
-    def _command(self, name: str, rest: str) -> None:
-        if name == "exit":  # of this terminal, wherever the agent is awake
-            raise slash.Leave
+    def _command(self, line: str) -> Iterator[Item] | None:
+        """Run a command, and return the turn that it asks for, if any."""
+        turn = None
+        name, rest = slash.parse(line) or ("", "")
         try:
+            whole(line)
             with on_ctrl_c(signal.default_int_handler):
-                for shown in self._talk.slash(name, rest):
-                    click.echo(wrapped(shown, sys.stdout))
+                for shown in slash.run(self._chat, name, rest):
+                    if isinstance(shown, slash.Play):
+                        turn = shown.items
+                    else:
+                        click.echo(wrapped(shown, sys.stdout))
+        except LocalmemError as error:
+            self._fail(error)
         except KeyboardInterrupt:
-            if not self._interactive:
+            if not self._typed:
                 raise
             note("interrupted")
+        if self._typed and turn is None:
+            click.echo()
+        return turn
+
+    def _play_waiting(self) -> None:
+        """Play what came while nobody ran the agent: events that were handed in, timers that were missed."""
+        if self._chat.talk.state().waits:
+            note("Events came meanwhile; running them now")
+            self._play(self._chat.talk.catch_up())
 
     def _play(self, items: Iterator[Item]) -> None:
-        show = Printer(quiet=self._quiet, verbose=self._verbose)
-        self._show = show
-        _, stopped = play(self._talk, items, show)
-        if stopped and not self._interactive:
+        """Show a turn where there is no prompt meanwhile."""
+        self._show = Printer(quiet=self._quiet, verbose=self._chat.verbose)
+        try:
+            _, stopped = play(self._chat.talk, items, self._show)
+        except LocalmemError as error:
+            self._fail(error)
+            return
+        finally:
+            self._chat.count()
+        if stopped and not self._typed:
             raise KeyboardInterrupt
         if stopped:
             note("interrupted")
+
+    def _fail(self, error: LocalmemError) -> None:
+        self._failed = True
+        click.echo(f"localmem: {error}", err=True)
 
     def _ask(self, call: Call, function: Function) -> Answer:
         """Ask the person whether a function may run; Ctrl-C is a no that ends the turn."""
@@ -125,32 +166,12 @@ class Conversation:
                 return permission.ask(call, function)
         except KeyboardInterrupt:
             note("interrupted")
-            self._talk.interrupt()
+            self._chat.talk.interrupt()
             return Answer.NO
 
-    def _resume(self) -> None:
-        """Answer what a process that was killed left unanswered."""
-        if not self._talk.state().unfinished:
-            return
+    def _unanswered(self) -> Iterator[Item] | None:
+        """Return the turn that a process that was killed left open, if there is one."""
+        if not self._chat.talk.state().unfinished:
+            return None
         note("The last message was not answered (localmem stopped in the middle); answering it now")
-        try:
-            self._play(self._talk.resume())
-        except LocalmemError as error:
-            click.echo(f"localmem: {error}", err=True)
-
-    def _catch_up(self) -> None:
-        """Run what came while nobody ran the agent: events that were handed in, timers that were missed."""
-        if not self._talk.state().waits:
-            return
-        note("Events came meanwhile; running them now")
-        try:
-            self._play(self._talk.catch_up())
-        except LocalmemError as error:
-            click.echo(f"localmem: {error}", err=True)
-
-    def _status(self) -> tuple[str, ...]:
-        """Return the status line in shorter and shorter forms, for terminals of any width."""
-        state = self._talk.state()
-        use = f"{state.report.used:,}/{state.report.window:,} tokens · core {state.core:.0%}"
-        who, model = state.agent, Path(state.model).name
-        return f" {who} · {model} · {use}", f" {who} · {use}", f" {use}"
+        return self._chat.talk.resume()

@@ -73,7 +73,7 @@ def edit(label: str, text: str | None, line: str | None, agent: str) -> None:
         if line is not None:
             block = memory.edit(lambda desk: desk.append(label, line))
         else:
-            new = text if text is not None else _edited(memory.block(label).value)
+            new = text if text is not None else edited(memory.block(label).value)
             block = memory.edit(lambda desk: desk.rewrite(label, new))
     click.echo(f"{label}: {len(block.value):,} of {block.limit:,} characters", err=True)
 
@@ -207,7 +207,7 @@ def add(text: str, agent: str) -> None:
     click.echo(f"kept as passage {number}", err=True)
 
 
-def _edited(value: str) -> str:
+def edited(value: str) -> str:
     """Return a text as the person leaves it in $EDITOR. Raises UsageError when it was not saved."""
     new = click.edit(value, extension=".txt")
     if new is None:

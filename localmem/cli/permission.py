@@ -14,6 +14,9 @@ from localmem.records import Call
 
 _KEYS = {"o": Answer.ONCE, "once": Answer.ONCE, "a": Answer.ALWAYS, "always": Answer.ALWAYS}
 
+CHOICE = "[o]nce, [a]lways, [N]o:"
+"""The answers that there are."""
+
 
 def can_ask() -> bool:
     """Return whether a person sees the question and can answer it."""
@@ -27,10 +30,14 @@ def ask(call: Call, function: Function) -> Answer:
     from prompt_toolkit import prompt
 
     try:
-        said = prompt("[o]nce, [a]lways, [N]o: ").strip().lower()
+        return answer(prompt(f"{CHOICE} "))
     except EOFError:
         return Answer.NO
-    return _KEYS.get(said, Answer.NO)
+
+
+def answer(said: str) -> Answer:
+    """Return what an answer means: anything but a plain yes is a no."""
+    return _KEYS.get(said.strip().lower(), Answer.NO)
 
 
 def question(call: Call, function: Function) -> str:

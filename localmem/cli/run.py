@@ -51,7 +51,7 @@ def command(verbose: bool, **asked: Any) -> None:
             told=_turn if verbose else _failure,
         )
         with run_here(home) as run:
-            server = Server(service, run, slash.run)
+            server = Server(service, run, slash.lines)
             server.start()
             try:
                 service.start()

@@ -1,21 +1,19 @@
-"""A turn in the terminal: the reply streams to standard output, memory operations to standard error."""
+"""A turn in the terminal: the reply goes out as it is written, what memory does in a line each."""
 
 from __future__ import annotations
 
 import json
+import re
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 from typing import cast
 
-import click
-from prompt_toolkit.utils import get_cwidth
-
 from localmem.answer import Answer
 from localmem.cli.common import note, one_line, safe
-from localmem.cli.screen import Status, columns
+from localmem.cli.reply import Out, Stream
+from localmem.cli.screen import columns
 from localmem.functions.standard import found
 from localmem.kernel.policy import NOT_TOLD
 from localmem.permission import NOT_PERMITTED
@@ -72,26 +70,26 @@ def on_ctrl_c(handler: Handler) -> Iterator[None]:
 class Printer:
     """Prints the items of a turn; use it as a context manager around them.
 
-    `reply` off prints no reply, `quiet` no memory operations, `verbose` also thoughts, calls and their cost.
+    `out` is where the reply goes (`Stream` unless one is given), `quiet` prints no memory operations, `verbose`
+    also thoughts, calls and their cost.
     """
 
-    def __init__(self, *, reply: bool = True, quiet: bool = False, verbose: bool = False) -> None:
-        self._reply, self._quiet, self._verbose = reply, quiet, verbose
-        self._status = Status(sys.stdout.isatty())
-        self._flow = Flow(columns() - 1) if sys.stdout.isatty() else None
+    def __init__(self, out: Out | None = None, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._out: Out = out or Stream()
+        self._quiet, self._verbose = quiet, verbose
         self._streamed = ""
         self._call: Call | None = None
 
     def __enter__(self) -> Printer:
-        self._status.show("thinking ...")
+        self._out.busy("thinking")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._status.clear()
-        self._end_of_line()
+        self._out.idle()
+        self._end_of_reply()
 
     def __call__(self, item: Item) -> None:
-        self._status.clear()
+        self._out.idle()
         match item:
             case Delta(text):
                 self._say(text)
@@ -100,25 +98,25 @@ class Printer:
                 self._called(item)
             case Result():
                 self._came_to(item)
-            case Eviction(records=records):
-                self._operation(f"eviction: {records} records left for the summary")
+            case Eviction(records=records, before=before, after=after):
+                left = counted(records, "record")
+                self._operation(f"eviction: {left} left for the summary ({before:,} -> {after:,} tokens)")
             case PageRead(note=text, source=source) if text:
                 self._operation(f"noted on {source}: {text}")
-            case Event(kind=EventKind.ALERT, text=text) if self._verbose:
-                self._operation(text)
+            case Event(kind=EventKind.ALERT, text=text):
+                self._operation(text if self._verbose else pressure(text))
             case Event():
                 pass
-        self._status.show("thinking ...")
+        self._out.busy("thinking")
 
     def pause(self) -> None:
         """Leave the line to somebody else; the next item takes it back."""
-        self._status.clear()
-        self._end_of_line()
+        self._out.idle()
+        self._end_of_reply()
 
     def _say(self, text: str) -> None:
-        if self._reply:
-            click.echo(self._flow.feed(safe(text)) if self._flow else text, nl=False)
-            self._streamed += text
+        self._out.say(text)
+        self._streamed += text
 
     def _called(self, call: Call) -> None:
         self._call = call
@@ -126,7 +124,7 @@ class Printer:
             said = str(call.arguments.get("message", ""))
             if said.startswith(self._streamed):
                 self._say(said[len(self._streamed) :])
-        self._end_of_line()
+        self._end_of_reply()
         if self._verbose:
             if call.thought:
                 note(f"  thought: {safe(call.thought)}")
@@ -148,48 +146,25 @@ class Printer:
         self._operation(operation(call, result))
 
     def _operation(self, text: str) -> None:
-        self._end_of_line()
+        self._end_of_reply()
         if not self._quiet:
             note(f"· {one_line(text, columns() - 3)}")
 
-    def _end_of_line(self) -> None:
+    def _end_of_reply(self) -> None:
         if self._streamed:
-            click.echo(self._flow.end() if self._flow else "")
+            self._out.end()
             self._streamed = ""
 
 
-class Flow:
-    """Breaks a stream of text into lines at words; it holds back the word that is still growing."""
+def came_from_outside(event: Event) -> str:
+    """Return a line on an event that nobody at this terminal has just entered."""
+    return f"· {event.kind.value}: {one_line(event.text, columns() - 15)}"
 
-    def __init__(self, columns: int) -> None:
-        self._columns, self._column, self._word = columns, 0, ""
 
-    def feed(self, text: str) -> str:
-        """Return what can be shown now."""
-        out = ""
-        for character in text:
-            if character.isspace() or get_cwidth(character) > 1:
-                out += self.end() + self._put(character)
-            else:
-                self._word += character
-        return out
-
-    def end(self) -> str:
-        """Return the word that was held back."""
-        word, self._word = self._word, ""
-        return self._put(word) if word else ""
-
-    def _put(self, word: str) -> str:
-        if word == "\n":
-            self._column = 0
-            return word
-        width = get_cwidth(word)
-        broken = self._column + width > self._columns and self._column > 0
-        self._column = width if broken else self._column + width
-        if broken and word == " ":
-            self._column = 0
-            return "\n"
-        return ("\n" if broken else "") + word
+def pressure(alert: str) -> str:
+    """Return in a few words what a pressure alert says."""
+    share = re.search(r"\d+ ?%", alert)
+    return f"memory pressure: {share[0] if share else 'much'} of the room is taken"
 
 
 def operation(call: Call, result: Result) -> str:

@@ -6,21 +6,25 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmem.cli.common import one_line, safe
-from localmem.records import Page
+from localmem.records import Block, Page, Usage
 
 UNDO = "undo"
 """The author of a change that took a turn back, as `memory.history` has it."""
 
 if TYPE_CHECKING:
+    from localmem.functions.schema import Function
     from localmem.kernel.context import Report
     from localmem.kernel.tidy import Step
+    from localmem.memory.agents import AgentRow
     from localmem.memory.audit import Audit, Remembered
     from localmem.memory.forget import Plan
     from localmem.memory.history import Change
     from localmem.memory.memory import Memory
+    from localmem.memory.timers import Timer
     from localmem.memory.undo import Undone
 
 
@@ -44,9 +48,7 @@ def memory_data(memory: Memory) -> dict[str, object]:
 def memory_lines(memory: Memory) -> Iterator[str]:
     """Lay out what an agent holds."""
     for block in memory.blocks():
-        fixed = ", read-only" if block.read_only else ""
-        yield f"{block.label}: {len(block.value):,} of {block.limit:,} characters{fixed}"
-        yield from indented(block.value or "(empty)")
+        yield from block_lines(block)
     summary = memory.summary()
     yield "summary of what left the window" + ("" if summary else ": nothing has")
     if summary:
@@ -56,6 +58,62 @@ def memory_lines(memory: Memory) -> Iterator[str]:
         f"recall {counts.recall:,} messages · archive {counts.archival:,} passages · "
         f"queue {len(memory.queue()):,} records · last active {when(counts.last_active)}"
     )
+
+
+def block_lines(block: Block) -> Iterator[str]:
+    """Lay out a block of core memory."""
+    fixed = ", read-only" if block.read_only else ""
+    yield f"{block.label}: {len(block.value):,} of {block.limit:,} characters{fixed}"
+    yield from indented(block.value or "(empty)")
+
+
+def agent_lines(rows: Sequence[AgentRow], current: str = "") -> Iterator[str]:
+    """Lay out the agents of a home; a star marks the current one."""
+    shown = [
+        (
+            f"{row.name} *" if row.name == current else row.name,
+            Path(row.model).name if row.model else "-",
+            f"{row.records:,}",
+            f"{row.passages:,}",
+            when(row.last_active),
+        )
+        for row in rows
+    ]
+    return table(("NAME", "MODEL", "RECORDS", "PASSAGES", "LAST ACTIVE"), shown)
+
+
+def timer_lines(timers: Sequence[Timer]) -> Iterator[str]:
+    """Lay out the timers that will fire, the next one first."""
+    if not timers:
+        yield "no timer is set"
+    for timer in timers:
+        again = f", every {timer.every}" if timer.every else ""
+        yield f"{timer.id:>3}  {when(timer.due)}{again}  {one_line(timer.note, 60)}"
+
+
+def function_lines(functions: Sequence[Function]) -> Iterator[str]:
+    """Lay out what an agent may call: its signature, what it does and what it touches."""
+    for function in functions:
+        yield function.signature()
+        touches = f" It {function.touches}: you are asked first." if function.touches else ""
+        yield f"  {' '.join(function.doc.split())}{touches}"
+
+
+def usage_lines(turns: int, usage: Usage) -> Iterator[str]:
+    """Lay out what a chat has cost, and what there is in storage."""
+    yield f"turns      {turns:,} in this chat"
+    yield f"read       {usage.prompt_tokens:,} tokens, {usage.reused_tokens:,} of them from the cache"
+    yield f"written    {usage.completion_tokens:,} tokens in {usage.forward_passes:,} passes"
+    rate = f", {speed(usage)} (reading included)" if speed(usage) else ""
+    yield f"time       {usage.seconds:.1f} s{rate}"
+
+
+def speed(usage: Usage) -> str:
+    """Return how fast tokens were written, "" while nothing can be said of it."""
+    if usage.seconds < 0.05 or not usage.completion_tokens:
+        return ""
+    rate = usage.completion_tokens / usage.seconds
+    return f"{rate:.1f} tok/s" if rate < 10 else f"{rate:,.0f} tok/s"
 
 
 def page_lines(name: str, page: Page) -> Iterator[str]:

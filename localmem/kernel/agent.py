@@ -230,6 +230,11 @@ class Agent:
         return self.context.report()
 
     @property
+    def functions(self) -> tuple[Function, ...]:
+        """What the model may call: the standard set, and those that the agent was given beside it."""
+        return self._policy.functions
+
+    @property
     def _gives_way(self) -> bool:
         """Whether a person said something since the turn under way began: `_called` and `_heard` are tickets."""
         return self._called > self._heard

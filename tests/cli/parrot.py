@@ -1,4 +1,4 @@
-"""Runs `localmem` on a scripted model that obeys: "remember X", "archive X", "find X", "use F {...}", "count to N".
+"""Runs `localmem` on a scripted model that obeys: "remember X", "use F {...}", "count to N", "lecture" and more.
 
 Used as a program: python parrot.py ARGUMENTS OF localmem. PARROT_DELAY gives the seconds between two words.
 """
@@ -22,6 +22,29 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 """Runs localmem on the parrot: `localmem("ask", "hello", input="", NAME="value of a variable")`."""
 
 MODEL = "smollm2-135m-instruct"
+
+
+LECTURE = """# On tea
+
+Tea is **green** or *black*, made with `water` at 80 degrees, and nobody should ever let it stand for too long.
+
+1. Boil the water
+2. Pour it, and wait:
+   - two minutes for green tea
+   - four for black tea, or even five where the water is hard and the leaves are whole
+
+```python
+def brew(leaves):
+    return leaves * 2  # **not bold**
+```
+
+| Tea | What to know of it | Minutes |
+|-----|--------------------|--------:|
+| Sencha | a **green** one from Japan that wants cooler water than most people think | 2 |
+| Assam | strong | 4 |
+
+> Enough."""
+"""A message with everything that Markdown has."""
 
 
 class Parrot(ScriptedProcessor):
@@ -66,10 +89,16 @@ class Parrot(ScriptedProcessor):
                     return Call("", name, json.loads(given or "{}"))
         if any(function.name == "nothing_to_remember" for function in shape.functions):
             return Call("", "nothing_to_remember", {})
-        if verb == "count":
-            rest = " ".join(str(number) for number in range(1, int(rest.split()[-1]) + 1))
-            return Call("", "send_message", {"message": rest})
-        return Call("", "send_message", {"message": f"You said: {text}"})
+        return Call("", "send_message", {"message": _spoken(verb, rest, text)})
+
+
+def _spoken(verb: str, rest: str, text: str) -> str:
+    """Return what is said to a message."""
+    if verb == "lecture":
+        return LECTURE
+    if verb == "count":
+        return " ".join(str(number) for number in range(1, int(rest.split()[-1]) + 1))
+    return f"You said: {text}"
 
 
 def load(registry: object, profile: object, options: runtime.Options, snapshots: object = None) -> Parrot:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from parrot import Run
-from test_chat import Terminal
+from screens import Terminal
 
 DICE = '''"""Dice."""
 from pathlib import Path
@@ -42,7 +42,7 @@ def chat(environment: dict[str, str], localmem: Run, dice: Path) -> Iterator[Ter
     """A chat in a terminal with an agent that was given the functions of the file."""
     localmem("functions", "add", str(dice))
     opened = Terminal(environment | {"TERM": "xterm-256color"}, 100, "chat")
-    opened.until("· core ", 40)
+    opened.ready(40)
     yield opened
     with contextlib.suppress(OSError):
         opened.close()
@@ -137,13 +137,12 @@ def test_the_terminal_asks(chat: Terminal, tmp_path: Path, keys: str, rung: int,
     assert "ring writes a file (dice.py, line 12). Allow it?" in shown
     assert not bell.exists()
     chat.type(keys)
-    chat.until("You said", 40)
-    chat.until("· core ", 40)
+    chat.ready(40)
     chat.type(f'use ring {{"where": "{bell}"}}\r')
     if asked_again:
-        chat.until("[N]o:", 40)
+        chat.wait(lambda: "[o]nce, [a]lways, [N]o:" in chat.lines, "the question again")
         chat.type(keys)
-    chat.until("You said", 40)
+    chat.wait(lambda: chat.shown.count("You said") == 2, "a second reply")
     assert (len(bell.read_text()) // 4 if bell.exists() else 0) == rung
 
 
@@ -152,7 +151,7 @@ def test_ctrl_c_at_the_question_is_a_no_and_ends_the_turn(chat: Terminal, tmp_pa
     chat.until("[N]o:", 40)
     chat.type("\x03")
     chat.until("interrupted", 40)
-    chat.until("· core ", 40)
+    chat.ready(40)
     chat.type("hello\r")
     chat.until("You said: hello", 40)
     assert not (tmp_path / "bell").exists()
