@@ -122,7 +122,7 @@ class ScriptedGeneration:
     def start(self, then: Callable[[], None] | None = None) -> None:
         for _ in self:
             pass
-        if then is not None:
+        if then is not None and self._done:
             then()
 
     @property
@@ -130,7 +130,7 @@ class ScriptedGeneration:
         return self._done or self._stopped
 
     def cancel(self) -> None:
-        self._stopped = True
+        self._stopped = not self._done
 
     def __iter__(self) -> Iterator[str]:
         if isinstance(self._move, Call) and self._move.function == "send_message":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from threading import RLock
 
 from localmem.kernel.context import MainContext
 from localmem.processor.interface import Completion, Generation, Limits, Processor, Prose, Segment, Shape
@@ -24,10 +25,10 @@ class LookAhead:
     ) -> None:
         self.leaving = tuple(leaving)
         self._processor, self._context, self._old = processor, context, old
-        shown, shape, limits = asked
-        self._limits = replace(limits, ahead=True)
+        shown, shape, self._limits = asked
         self._generation = processor.generate(shown, shape, self._limits)
         self._reading: Generation | None = None
+        self._reads, self._one = True, RLock()  # `read` is called here and where the summary is generated
 
     def begin(self) -> None:
         """Start it; when the summary is there, the prompt that will show it is evaluated."""
@@ -35,13 +36,19 @@ class LookAhead:
 
     def read(self) -> None:
         """Evaluate the prompt as it will stand after the eviction; what was evaluated of it before stays."""
-        text = self._text() if self._generation.over else ""
-        if not text or (self._reading is not None and not self._reading.over):
-            return
-        shown = self._context.prompt_without(self.leaving, text)
-        if sum(map(len, shown)) < self._processor.window:
-            self._reading = self._processor.generate(shown, NOTHING, replace(self._limits, tokens=0))
-            self._reading.start()
+        with self._one:
+            text = self._text() if self._reads and self._generation.over else ""
+            if not text or (self._reading is not None and not self._reading.over):
+                return
+            shown = self._context.prompt_without(self.leaving, text)
+            if sum(map(len, shown)) < self._processor.window:
+                self._reading = self._processor.generate(shown, NOTHING, replace(self._limits, tokens=0))
+                self._reading.start()
+
+    def stop(self) -> None:
+        """It is not needed any more: what is under way ends, and what was evaluated stays."""
+        self._stop_reading()
+        self._generation.cancel()
 
     def holds(self, context: MainContext, old: str) -> bool:
         """Whether it is still what an eviction would need: its records are the oldest, the summary the same."""
@@ -53,9 +60,16 @@ class LookAhead:
         return self._context.pressure_without(self.leaving) <= ENOUGH
 
     def summary(self, complete: Callable[[Generation], Completion]) -> str:
-        """Return the summary, waiting for it if need be; "" where it failed."""
+        """Return the summary, waiting for it if need be; "" where it failed. What waited for it is not done."""
+        self._stop_reading()
         complete(self._generation)
         return self._text()
+
+    def _stop_reading(self) -> None:
+        with self._one:
+            self._reads = False
+            if self._reading is not None:
+                self._reading.cancel()
 
     def _text(self) -> str:
         done = self._generation.completion

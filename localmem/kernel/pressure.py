@@ -56,6 +56,7 @@ class Pressure:
             asked = self._summary_of(leaving) if leaving else None
             if asked is None:
                 return
+            self.forget_ahead()
             self._ahead = LookAhead(self._processor, self._context, leaving, self._memory.summary(), asked)
             self._ahead.begin()
         else:
@@ -68,7 +69,9 @@ class Pressure:
 
     def forget_ahead(self) -> None:
         """Drop the eviction that was begun ahead: what it was made of is no longer what is on disk."""
-        self._ahead = None
+        if self._ahead is not None:
+            self._ahead.stop()
+            self._ahead = None
 
     def show_summary(self, event: Event) -> None:
         """Show the summary, and in it the event that is being worked on if it has left the queue."""
@@ -85,6 +88,8 @@ class Pressure:
             leaving, summary = ahead.leaving, ahead.summary(self._complete)
         else:
             summary = ""
+            if ahead is not None:
+                ahead.stop()
         if not leaving:
             return
         summary = summary or self._summarise(leaving)
@@ -110,10 +115,12 @@ class Pressure:
     def _summary_of(self, leaving: Sequence[Record]) -> Asked | None:
         """Return what the model is asked for the new summary; None where that does not fit the window.
 
-        It reads the beginning of the very prompt that is in its cache, so that only the instruction is evaluated.
+        It reads the beginning of the very prompt that is in its cache, so that only the instruction is evaluated;
+        beside that prompt, which the next one goes on from.
         """
         tokens = self._summary_tokens
         shown = self._context.prompt_of(leaving, aside("summarise", words=tokens * 2 // 3))
         if sum(map(len, shown)) + tokens > self._processor.window:
             return None
-        return shown, Prose(4 * tokens), Limits(tokens, self._settings.sampling, self._memory.name)
+        limits = Limits(tokens, self._settings.sampling, self._memory.name, ahead=True)
+        return shown, Prose(4 * tokens), limits

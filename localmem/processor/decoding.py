@@ -36,9 +36,9 @@ class LlamaGeneration:
 
     def start(self, then: Callable[[], None] | None = None) -> None:
         if not self._started:
-            self._started = True
             self._work.then = then
             self._scheduler.submit(self._work)
+            self._started = True
 
     def cancel(self) -> None:
         self._scheduler.cancel(self._work)
@@ -56,7 +56,9 @@ class LlamaGeneration:
         self.start()
         shown = ""
         try:
-            while self._work.progress.get():
+            going = True
+            while going:
+                going = self._goes_on()
                 message = self._message()
                 if len(message) > len(shown) and message.startswith(shown):
                     yield message[len(shown) :]
@@ -64,10 +66,17 @@ class LlamaGeneration:
         finally:
             if not self._work.over:
                 self.cancel()
-                while self._work.progress.get():
+                while self._goes_on():
                     pass
         if self._work.error is not None:
             raise self._work.error
+
+    def _goes_on(self) -> bool:
+        """Wait for the next step; False once it is over, for every reader and every time."""
+        going = bool(self._work.progress.get())
+        if not going:
+            self._work.progress.put(None)
+        return going
 
     def _message(self) -> str:
         """Return as much of the message as has been generated."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from localmem.processor.interface import (
 from localmem.processor.llama import Llama, Logits
 from localmem.processor.registry import Profile
 from localmem.processor.scheduler import Scheduler
-from localmem.processor.slots import Slot, Slots
+from localmem.processor.slots import Slots
 from localmem.processor.snapshots import Snapshots
 from localmem.processor.tokens import Tokenizer
 from localmem.processor.work import Work
@@ -92,11 +92,14 @@ class LlamaProcessor:
         self._asks_heartbeat = profile.heartbeat == "asked"
         self.drafts = (profile.drafts if drafts is None else drafts) and self.llama.can_cut
         self.reuse = reuse or profile.reuse
-        self._snapshots = Snapshots(snapshots, self.llama, self._stamp()) if snapshots else None
-        self._slots = Slots(self.llama, agents + 1, self._leaves)
+        self._slots = slots = Slots(self.llama, agents + 1)
+        self._snapshots = Snapshots(snapshots, self.llama, slots, self._stamp()) if snapshots else None
+        if self._snapshots is not None:
+            slots.leaves = self._snapshots.leaves
         self._scheduler = Scheduler(
             self.llama, self._slots, self._snapshots, shift=self.reuse == "shift" and self.llama.can_shift
         )
+        self._freed = weakref.finalize(self, self._scheduler.close)  # where nobody closes it, and at exit
 
     @property
     def window(self) -> int:
@@ -109,6 +112,7 @@ class LlamaProcessor:
         return Abilities(self.model, howto, self._grammar, self.llama.can_shift, self._snapshots is not None)
 
     def encode(self, record: Encodable) -> Segment:
+        self._refuse_freed()
         match record:
             case Instructions(text):
                 return self._segment("system", text, close=False, first=True)
@@ -127,7 +131,10 @@ class LlamaProcessor:
 
     def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> LlamaGeneration:
         """Start a completion. Raises ValueError when prompt and answer exceed the window: count before."""
+        self._refuse_freed()
         ids = [token for segment in prompt for token in segment.ids]
+        if not ids:
+            raise ValueError("an empty prompt has nothing behind it")
         if len(ids) + limits.tokens > self._window:
             raise ValueError(f"{len(ids)} prompt and {limits.tokens} answer tokens exceed {self._window}")
         matcher = self.grammars.start(shape) if self._grammar and limits.tokens else None
@@ -173,7 +180,9 @@ class LlamaProcessor:
 
     def rest(self, owner: str) -> None:
         """Keep an agent's state on disk, as soon as nothing else is to be done: it has yielded."""
-        self._scheduler.later(owner, lambda: self._save(owner))
+        snapshots, slots = self._snapshots, self._slots
+        if snapshots is not None:
+            self._scheduler.later(owner, lambda: [snapshots.save(slot) for slot in slots.of(owner)])
 
     @property
     def grammars(self) -> Grammars:
@@ -184,24 +193,11 @@ class LlamaProcessor:
 
     def close(self) -> None:
         """Free the model, after what the agents hold was kept on disk; a second time does nothing."""
-        with suppress(ModelBroken):  # closed before
-            self._scheduler.ask(self._save_all)
         self._scheduler.close()
-        self.llama.close()
 
-    def _save_all(self) -> None:
-        for owner in self._slots.owners():
-            self._save(owner)
-
-    def _save(self, owner: str) -> None:
-        for slot in self._slots.of(owner):
-            if self._snapshots is not None:
-                self._snapshots.save(slot)
-
-    def _leaves(self, slot: Slot) -> None:
-        if self._snapshots is not None and slot.owner is not None:
-            self._snapshots.save(slot)
-            self._snapshots.left(slot.owner)
+    def _refuse_freed(self) -> None:
+        if self._scheduler.closed:
+            raise ModelBroken("the model has been freed")
 
     def _stamp(self) -> dict[str, object]:
         return {

@@ -154,7 +154,10 @@ class Generation(Protocol):
     def __iter__(self) -> Iterator[str]: ...
 
     def start(self, then: Callable[[], None] | None = None) -> None:
-        """Begin without a reader, and call `then` when it is over; iterating begins by itself."""
+        """Begin without a reader; iterating begins by itself. `then` is called when it has come to its own end.
+
+        It may be called on the thread that generates: it is to be short, and what it raises is lost.
+        """
 
     @property
     def over(self) -> bool:

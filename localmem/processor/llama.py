@@ -131,9 +131,11 @@ class Llama:
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(self.chunk, 0, 1)
         self._vocab_size: int = lib.llama_vocab_n_tokens(self.vocab)
-        self._aborts = _reads_a_byte(lib)
-        if self._aborts is not None:
-            lib.llama_set_abort_callback(self._context, self._aborts, self.stop.address)
+        self._turning = False
+        self._aborts = (
+            _reads_a_byte(lib) if self.can_cut else None
+        )  # what stops in its midst has to be cut off
+        self._heed(self.stop)
 
     @property
     def library(self) -> str:
@@ -172,7 +174,7 @@ class Llama:
             batch.n_seq_id[index] = 1
             batch.seq_id[index][0] = row.sequence
             batch.logits[index] = row.read
-        status = self._lib.llama_decode(self._context, batch)
+        status = self._decode()
         if status == 0:
             return True
         for row in rows:
@@ -182,6 +184,23 @@ class Llama:
         if status == FULL:
             raise CacheFull
         raise ModelBroken(f"llama.cpp could not evaluate {len(rows)} tokens (status {status})")
+
+    def _decode(self) -> int:
+        """Run the decode. One that has keys to turn first is not stopped: it would turn some of them twice."""
+        if not self._turning:
+            return int(self._lib.llama_decode(self._context, self._batch))
+        self._heed(Stop())
+        try:
+            return int(self._lib.llama_decode(self._context, self._batch))
+        finally:
+            self._turning = False
+            self._heed(self.stop)
+
+    def _heed(self, stop: Stop) -> None:
+        """Let a flag stop evaluations from now on."""
+        if self._aborts is not None:
+            self._heeded = stop
+            self._lib.llama_set_abort_callback(self._context, self._aborts, stop.address)
 
     def logits(self, row: int) -> Logits:
         """Return the logits behind a row of the last decode, shape (vocabulary,); overwritten by the next."""
@@ -199,6 +218,7 @@ class Llama:
     def shift(self, sequence: int, start: int, end: int, by: int) -> None:
         """Move positions [start, end) of a sequence; the next decode turns their keys."""
         self._lib.llama_memory_seq_add(self._memory, sequence, start, end, by)
+        self._turning = True
 
     def clear(self) -> None:
         """Forget everything."""
@@ -211,14 +231,13 @@ class Llama:
             self._lib.llama_state_seq_save_file(self._context, os.fsencode(path), sequence, held, len(ids))
         )
 
-    def load(self, sequence: int, path: Path, tokens: int) -> bool:
-        """Read a sequence of so many tokens back from a file; False when it does not fit here."""
-        held, count = (self._lib.llama_token * tokens)(), ctypes.c_size_t(0)
-        return bool(
-            self._lib.llama_state_seq_load_file(
-                self._context, os.fsencode(path), sequence, held, tokens, ctypes.byref(count)
-            )
+    def load(self, sequence: int, path: Path, most: int) -> list[int] | None:
+        """Read a sequence of at most so many tokens back from a file; return its ids, None where it does not fit."""
+        held, count = (self._lib.llama_token * most)(), ctypes.c_size_t(0)
+        done = self._lib.llama_state_seq_load_file(
+            self._context, os.fsencode(path), sequence, held, most, ctypes.byref(count)
         )
+        return list(held[: count.value]) if done else None
 
     def close(self) -> None:
         """Free the model and its cache; a second time does nothing."""

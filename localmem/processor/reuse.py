@@ -37,17 +37,17 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return low
 
 
-def moves(cached: Sequence[int], wanted: Sequence[int], start: int, end: int) -> list[Move]:
+def moves(cached: Sequence[int], wanted: Sequence[int], start: int, end: int, movable: int = 0) -> list[Move]:
     """Return the stretches of `cached` from position `start` on that stand in `wanted[start:end]`, in both in order.
 
-    Each is as long as it goes, and at least SHORTEST_MOVE tokens long.
+    Each is as long as it goes, and at least SHORTEST_MOVE tokens long. None begins before position `movable`.
     """
-    size = SHORTEST_MOVE
+    size, first = SHORTEST_MOVE, max(start, movable)
     places: dict[tuple[int, ...], int] = {}
-    for at in range(len(cached) - size, start - 1, -1):
+    for at in range(len(cached) - size, first - 1, -1):
         places[tuple(cached[at : at + size])] = at  # the first of equal ones stays
     found: list[Move] = []
-    at, behind = start, start
+    at, behind = start, first
     while at <= end - size:
         place = places.get(tuple(wanted[at : at + size]), -1)
         if place < behind:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
 from localmem.errors import ModelBroken
@@ -22,7 +22,7 @@ LEAST_CHUNK = 16
 
 
 class Scheduler:
-    """Owns a Llama: everything that touches it runs on one thread, in the order given here.
+    """Owns a Llama: everything that touches it runs on one thread, which frees it at the end.
 
     One prompt is evaluated at a time, first come, first served, beside the generations under way; a generation
     that is prepared ahead of need goes on only while no other does. `shift` lets what only moved in a prompt be
@@ -33,14 +33,19 @@ class Scheduler:
         self._llama, self._slots, self._snapshots, self._shift = llama, slots, snapshots, shift
         self._changed = threading.Condition()
         self._works: list[Work] = []
-        self._jobs: list[Callable[[], None]] = []
-        self._idle: dict[str, Callable[[], None]] = {}
+        self._jobs: list[Callable[[], object]] = []
+        self._idle: dict[str, Callable[[], object]] = {}
+        self._then: list[Callable[[], None]] = []
         self._batch: list[Work] = []
-        self._closing = False
+        self._closing = self._stepping = self._crowded = False
         self._mover: Work | None = None
         self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
         self._thread.start()
-        atexit.register(self.close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the model has been freed, or is about to be."""
+        return self._closing
 
     def submit(self, work: Work) -> None:
         """Begin a completion. Raises ModelBroken when the model has been freed."""
@@ -61,7 +66,14 @@ class Scheduler:
             self._llama.stop.set()
 
     def ask(self, job: Callable[[], Found]) -> Found:
-        """Run something between two decodes, and return what it returns."""
+        """Run something between two decodes, and return what it returns.
+
+        Raises ModelBroken when the model has been freed, RuntimeError where a token is just being chosen.
+        """
+        if threading.current_thread() is self._thread:
+            if self._stepping:
+                raise RuntimeError("what chooses a token cannot wait for the thread that it runs on")
+            return job()
         future: Future[Found] = Future()
 
         def run() -> None:
@@ -77,7 +89,7 @@ class Scheduler:
             self._changed.notify()
         return future.result()
 
-    def later(self, name: str, job: Callable[[], None]) -> None:
+    def later(self, name: str, job: Callable[[], object]) -> None:
         """Run something when nothing else is to be done; one of the same name that waits is replaced."""
         with self._changed:
             if not self._closing:
@@ -85,33 +97,58 @@ class Scheduler:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Cancel what is under way and end the thread; a second time does nothing."""
+        """Cancel what is under way, keep what the agents hold, and free the model; a second time does nothing."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         for work in list(self._works):
             self.cancel(work)
-        self._thread.join()
-        atexit.unregister(self.close)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._works or self._jobs or self._closing or self._idle)
-                jobs, self._jobs = self._jobs, []
-                if not jobs and not self._works and self._idle and not self._closing:
-                    jobs = [self._idle.pop(next(iter(self._idle)))]
-            self._llama.stop.clear()  # what it stopped is over
-            for job in jobs:
+        try:
+            while self._turn():
+                pass
+            for slot in self._slots:
+                if self._snapshots is not None and not slot.busy:
+                    with suppress(Exception):
+                        self._snapshots.save(slot)
+        finally:
+            self._closing = True
+            for work in list(self._works):
+                work.finish(ModelBroken("the model has been freed"))
+            self._llama.close()
+
+    def _turn(self) -> bool:
+        """Run what is asked for, then one step of all works; return whether there may be more to do."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._works or self._jobs or self._closing or self._idle)
+            jobs, self._jobs = self._jobs, []
+            if not jobs and not self._works and self._idle and not self._closing:
+                jobs = [self._idle.pop(next(iter(self._idle)))]
+        for job in jobs:
+            with suppress(Exception):  # only what nobody waits for raises here
                 job()
-            try:
-                self._step()
-            except Exception as error:  # whatever it is, those who wait must hear of it
-                for work in list(self._works):
-                    self._end(work, error)
-            with self._changed:
-                if self._closing and not self._works and not self._jobs:
-                    return
+        try:
+            self._stepping = True
+            self._step()
+        except BaseException as error:  # whatever it is, those who wait must hear of it
+            self._recover(error)
+        finally:
+            self._stepping = False
+        then, self._then = self._then, []
+        for each in then:
+            with suppress(Exception):
+                each()
+        with self._changed:
+            return bool(self._works or self._jobs or not self._closing)
+
+    def _recover(self, error: BaseException) -> None:
+        """What a failure nobody foresaw left in the cache is not known: all works end, and nothing is kept."""
+        for work in list(self._works):
+            self._end(work, error)
+        self._slots.reset()
 
     def _step(self) -> None:
         for work in [work for work in self._works if work.cancelled or self._closing]:
@@ -123,12 +160,19 @@ class Scheduler:
             self._deliver(rows, parts)
 
     def _admit(self, works: list[Work]) -> None:
-        """Give the next work that waits a slot, once no other evaluates its prompt."""
+        """Give the next work that waits a slot, once no other evaluates its prompt and there is room for one."""
         if any(work.slot is not None and not work.begun for work in works):
+            return
+        self._crowded = self._crowded and any(work.slot is not None for work in works)
+        if self._crowded:
             return
         for work in works:
             if work.slot is None:
-                work.start()
+                try:
+                    work.start()
+                except BaseException as error:
+                    self._end(work, error)
+                    continue
                 if work.complete:
                     self._end(work)
                     continue
@@ -136,26 +180,27 @@ class Scheduler:
                 return
 
     def _seat(self, work: Work) -> None:
-        ids, owner = work.known, work.limits.owner
-        slot = self._slots.take(ids, owner, ahead=work.limits.ahead)
+        ids, owner, ahead = work.known, work.limits.owner, work.limits.ahead
+        shift = self._shift and self._mover is None and not ahead
+        slot = self._slots.take(ids, owner, ahead=ahead, shift=shift)
         if slot is None:
-            self._make_room()
+            self._make_room(work)
             return
-        if self._snapshots is not None and not work.limits.ahead:
+        if self._snapshots is not None and not ahead:
             self._snapshots.restore(slot, ids)
         moves = []
-        if self._shift and self._mover is None and slot.ids and not work.limits.ahead:
+        if shift and slot.ids:
             moves = self._slots.set_aside(slot, ids)
             self._mover = work if moves else None
         else:
             self._slots.keep(slot, min(common(slot.ids, ids), len(ids) - 1))
         work.seated(slot, moves)
 
-    def _make_room(self) -> None:
-        """End what holds a slot ahead of need, where somebody needs one now."""
-        for other in self._works:
+    def _make_room(self, work: Work) -> None:
+        """Take a slot from what is made ahead of need, where somebody waits for one; it goes on in another later."""
+        for other in [] if work.prepares else self._works:
             if other.prepares and other.slot is not None:
-                self._end(other)
+                self._unseat(other)
                 return
 
     def _compose(self, works: list[Work]) -> tuple[list[Row], list[tuple[Work, int]]]:
@@ -177,7 +222,7 @@ class Scheduler:
                 break
             parts.append((work, self._add(rows, work, room - len(rows))))
         parts += [(work, self._add(rows, work, self._llama.chunk - len(rows))) for work in reading]
-        return rows, parts
+        return rows, [(work, count) for work, count in parts if count]
 
     def _add(self, rows: list[Row], work: Work, room: int) -> int:
         """Put what a work has to evaluate behind the rows there are; return how many rows it took."""
@@ -216,17 +261,16 @@ class Scheduler:
             self._batch = []
 
     def _win_cells(self, works: list[Work]) -> None:
-        """Make room in the cache: what is idle goes, then what is prepared, then the newest begins again later."""
+        """Make room in the cache: what is idle goes, then what is prepared; then the newest waits for an end."""
         if self._slots.free():
             return
-        prepared = [work for work in self._works if work.prepares and work.slot is not None]
-        if prepared and len(self._works) > 1:
-            self._end(prepared[-1])
-        elif len(works) > 1:
-            self._unseat(works[-1])
-            self._works.append(self._works.pop(self._works.index(works[-1])))
+        others = [work for work in self._works if work.slot is not None and work is not works[0]]
+        prepared = [work for work in others if work.prepares]
+        if others:
+            self._unseat((prepared or others)[-1])
+            self._crowded = not prepared or works[0].prepares
         else:
-            raise ModelBroken("the KV cache is too small for one window")
+            self._end(works[0], ModelBroken("the KV cache is too small for one window"))
 
     def _deliver(self, rows: list[Row], parts: list[tuple[Work, int]]) -> None:
         at = 0
@@ -241,7 +285,7 @@ class Scheduler:
                 last, held = at + len(work.known) - 1 - held, len(work.known)
                 try:
                     right = work.advance(lambda row, last=last: self._llama.logits(last + row))  # type: ignore[misc]
-                except Exception as error:
+                except BaseException as error:
                     self._slots.keep(slot, held)
                     self._end(work, error)
                 else:
@@ -255,7 +299,10 @@ class Scheduler:
         self._unseat(work)
         if work in self._works:
             self._works.remove(work)
+        self._crowded = False
         work.finish(error)
+        if work.then is not None and work.complete:
+            self._then.append(work.then)
 
     def _unseat(self, work: Work) -> None:
         if work is self._mover:

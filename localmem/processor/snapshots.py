@@ -14,7 +14,7 @@ from typing import Any
 
 from localmem.processor.llama import Llama
 from localmem.processor.reuse import common
-from localmem.processor.slots import Slot
+from localmem.processor.slots import Slot, Slots
 
 MOST_BYTES = 2 << 30
 """Disk that all snapshots may take together; the oldest go first."""
@@ -45,13 +45,13 @@ class Snapshots:
     Nothing is raised: a disk that refuses costs time later and nothing else.
     """
 
-    def __init__(self, folder: Path, llama: Llama, stamp: Mapping[str, object]) -> None:
-        self._folder, self._llama, self._stamp = folder, llama, dict(stamp)
+    def __init__(self, folder: Path, llama: Llama, slots: Slots, stamp: Mapping[str, object]) -> None:
+        self._folder, self._llama, self._slots, self._stamp = folder, llama, slots, dict(stamp)
         self._saved: dict[str, list[int]] = {}
 
     def save(self, slot: Slot) -> bool:
         """Write what a slot holds; False where it is not exact, nearly what is there already, or does not fit."""
-        if slot.owner is None or slot.shifted or slot.ahead or not slot.ids:
+        if not slot.owner or slot.shifted or slot.ahead or not slot.ids:
             return False
         before = self._saved.get(slot.owner, [])
         if common(before, slot.ids) == len(before) and 0 <= len(slot.ids) - len(before) < WORTH and before:
@@ -70,26 +70,24 @@ class Snapshots:
 
     def restore(self, slot: Slot, ids: Sequence[int]) -> bool:
         """Read an agent's snapshot into its slot where that holds more of a prompt than the slot does."""
-        if (
-            slot.owner is None or slot.owner in self._saved
-        ):  # what this process saved, it still holds or gave up
+        if not slot.owner or slot.owner in self._saved:  # what this process saved, it holds still or gave up
             return False
         found = self._find(self._folder / slot.owner)
         if found is None or common(found.ids, ids) < common(slot.ids, ids) + WORTH:
             return False
         if _checksum(found.path) != found.crc:
             return False
-        self._llama.remove(slot.sequence, 0)
-        if not self._llama.load(slot.sequence, found.path, len(found.ids)):
-            self._llama.remove(slot.sequence, 0)
-            slot.ids, slot.shared = [], 0
+        self._slots.empty(slot)
+        if self._llama.load(slot.sequence, found.path, len(found.ids)) != found.ids:
+            self._slots.empty(slot)
             return False
-        slot.ids, slot.shared, slot.shifted = list(found.ids), 0, False
+        slot.ids = list(found.ids)
         return True
 
-    def left(self, owner: str) -> None:
-        """Take note that a slot was taken from an agent: its snapshot will be wanted again."""
-        self._saved.pop(owner, None)
+    def leaves(self, slot: Slot) -> None:
+        """Save a slot that is about to be taken from its agent: that snapshot will be wanted again."""
+        self.save(slot)
+        self._saved.pop(slot.owner or "", None)
 
     def _write(self, folder: Path, slot: Slot) -> None:
         """Write state and stamp; the stamp names its state, so a kill between the two leaves the old pair."""
@@ -116,7 +114,7 @@ class Snapshots:
             if any(stamp[key] != value for key, value in self._stamp.items()):
                 return None
             ids = stamp["ids"]
-            if not all(type(token) is int for token in ids):
+            if not ids or not all(type(token) is int for token in ids):
                 return None
             return Found(folder / Path(stamp["file"]).name, stamp["crc"], ids)
         except (OSError, ValueError, KeyError, TypeError):
@@ -132,6 +130,7 @@ class Snapshots:
             total -= state.stat().st_size
             (state.parent / STAMP).unlink(missing_ok=True)
             state.unlink(missing_ok=True)
+            self._saved.pop(state.parent.name, None)
 
     def _states(self) -> Iterator[Path]:
         return self._folder.glob("*/*.kv")

@@ -153,11 +153,9 @@ class Work:
     def finish(self, error: BaseException | None = None) -> None:
         """Let go of it: it is done, was cancelled, or failed."""
         if not self.over:
-            self.error, self.over = error, True
             self._seconds = 0.0 if self.prepares else time.perf_counter() - self._asked
+            self.error, self.over = error, True
             self.progress.put(None)
-            if self.then is not None and self._done:
-                self.then()
 
     @property
     def _finished(self) -> bool:
