@@ -14,6 +14,7 @@ import click
 from localmem.cli import permission, slash
 from localmem.cli.common import decoded, note, whole, wrapped
 from localmem.cli.idle import Idle
+from localmem.cli.others import watch
 from localmem.cli.turns import Printer, on_ctrl_c, play
 from localmem.errors import LocalmemError
 from localmem.functions.schema import Function
@@ -60,6 +61,7 @@ class Conversation:
         stage = Stage(self._chat, self._idle, quiet=self._quiet)
         left = self._unanswered()
         click.echo()
+        watch(self._chat.talk)
         while (line := stage.ask(left)) is not None:
             left = self._command(line)
 

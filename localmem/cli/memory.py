@@ -19,6 +19,7 @@ from localmem.cli.common import (
     to_json,
     turn_options,
 )
+from localmem.cli.served import refuse_there
 from localmem.errors import FunctionError, UsageError
 
 
@@ -209,6 +210,7 @@ def add(text: str, agent: str) -> None:
 
 def edited(value: str) -> str:
     """Return a text as the person leaves it in $EDITOR. Raises UsageError when it was not saved."""
+    refuse_there("the editor is not where you are: give --text or --append")
     new = click.edit(value, extension=".txt")
     if new is None:
         raise UsageError("nothing was saved in the editor: the block is as it was")

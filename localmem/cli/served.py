@@ -30,6 +30,12 @@ def home_here() -> Home | None:
     return _HOME.get()
 
 
+def refuse_there(why: str) -> None:
+    """Raise UsageError inside a command that is run for another process, where it cannot be done."""
+    if _HOME.get() is not None:
+        raise UsageError(f"not through `localmem run`, {why}")
+
+
 def forward(client: Client) -> None:
     """Run the command that is being run here in the process that serves the home instead. Raises Exit.
 

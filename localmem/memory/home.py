@@ -157,7 +157,8 @@ class Home:
         """Return an agent's memory, the same object each time. Raises UnknownAgent, naming those there."""
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         if name not in self._open:
-            self._open[name] = Memory(self.store, number, name, self._clock, self._indexes)
+            made = Memory(self.store, number, name, self._clock, self._indexes)
+            return self._open.setdefault(name, made)  # another thread may have been quicker
         return self._open[name]
 
     def delete_agent(self, name: str) -> None:

@@ -247,8 +247,10 @@ def _command(server: Server, asked: Asked) -> Answer:
         raise UsageError("the body needs 'words', the names of a command, and 'given', its parameters")
 
     def run(write: Write) -> None:
-        code = server.command(words, given, lambda stream, text: write(plain({stream: text})))
-        server.service.refresh()
+        try:
+            code = server.command(words, given, lambda stream, text: write(plain({stream: text})))
+        finally:
+            server.service.refresh()
         write(plain({"exit": code}))
 
     return run

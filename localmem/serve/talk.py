@@ -11,6 +11,7 @@ from localmem.kernel.context import Report
 from localmem.permission import Ask
 from localmem.records import Event, Item, Usage
 from localmem.runtime import Session
+from localmem.serve.wire import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,9 @@ class Talk(Protocol):
     def slash(self, name: str, rest: str) -> Iterator[str]:
         """Run a command of the chat; yield the lines that it shows. Raises LocalmemError."""
 
+    def others(self) -> Iterator[Frame]:
+        """Yield from now on what the agent's turns yield that this talk did not begin; ends where none can come."""
+
     def settle(self) -> None:
         """Do what is done between turns: new passages get their vectors."""
 
@@ -106,6 +110,9 @@ class LocalTalk:
 
     def slash(self, name: str, rest: str) -> Iterator[str]:
         return self._slash(self.session, name, rest)
+
+    def others(self) -> Iterator[Frame]:
+        return iter(())
 
     def settle(self) -> None:
         self.session.memory.settle()

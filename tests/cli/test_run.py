@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from parrot import PARROT, Run
+from screens import Terminal
 
 from localmem.memory.home import Home
 from localmem.records import Call, Event, EventKind
@@ -212,6 +214,22 @@ def test_a_kill_loses_nothing_acknowledged(
     assert sorted(events(home)) == ["count to 2000", "remember it rains", "remember tea is green"]
     assert said(home).count("You said: remember it rains") == 1
     assert localmem("memory", "show").stdout.count("it rains") == 1
+
+
+def test_a_terminal_is_told_what_another_says(
+    environment: dict[str, str], localmem: Run, serve: Serve
+) -> None:
+    serve()
+    settings = {"TERM": "xterm-256color"}
+    with contextlib.closing(Terminal(environment | settings, 100, "chat")) as screen:
+        screen.ready(SLOW)
+        screen.say("mine")
+        assert localmem("ask", "hello from afar").returncode == 0
+        shown = screen.until("You said: hello from afar", SLOW)
+        assert "· another terminal: hello from afar" in shown
+        assert "terminal: mine" not in shown, "its own words are not repeated"
+        screen.type("\x04")
+        assert screen.end() == 0
 
 
 def test_a_timer_and_two_terminals_live_together(localmem: Run, serve: Serve, home: Path) -> None:

@@ -226,6 +226,17 @@ def test_an_agent_that_was_deleted_is_let_go(client: Client, service: Service) -
     assert len(service.home.agent("anna").records()) > 0
 
 
+def test_an_edit_from_outside_is_in_the_next_prompt(client: Client, service: Service) -> None:
+    talk = RemoteTalk(client, "default")
+    assert reply(talk, "hello") == "You said: hello"
+    session = service.worker("default").session()
+    session.memory.edit(lambda desk: desk.append("human", "tea is green"))
+    assert reply(talk, "and now?") == "You said: and now?"
+    prompts = session.agent.processor.processor.processor.prompts  # type: ignore[attr-defined]
+    assert "tea is green" not in prompts[0]
+    assert "tea is green" in prompts[-1]
+
+
 def test_a_chat_command_is_run_there(client: Client) -> None:
     assert list(RemoteTalk(client, "default").slash("memory", "x")) == ["memory", "x"]
 
