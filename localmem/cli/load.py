@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -54,7 +55,7 @@ def command(
         if remove:
             _remove(archive, paths)
             return
-        files = _load(archive, paths)
+        files = load_into(archive, paths)
     if task is not None:
         read(agent or "default", model, paths[0].name, task)
     if json_:
@@ -107,7 +108,7 @@ def _archive(home: Home, agent: str | None, name: str | None, there: bool) -> Ar
     return home.archive_of(memory_of(home, agent or DEFAULT_AGENT).name)
 
 
-def _load(archive: Archive, paths: tuple[Path, ...]) -> list[FileLoaded]:
+def load_into(archive: Archive, paths: Sequence[Path]) -> list[FileLoaded]:
     """Load, showing how far it is; return what came of each file."""
     from localmem.loading import Advance, load
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +196,24 @@ def _archive(chat: Chat, rest: str) -> Iterator[Shown]:
     yield from views.page_lines("archive", chat.session.memory.search_archive(text, page))
 
 
+def _load(chat: Chat, rest: str) -> Iterator[Shown]:
+    from localmem.cli.load import load_into
+
+    try:
+        named = [Path(word).expanduser() for word in shlex.split(rest)]
+    except ValueError as error:
+        raise UsageError(f"the path is quoted wrongly ({error})") from error
+    load_into(chat.session.home.archive_of(chat.session.memory.name), named)
+    yield f"{chat.session.memory.name} can search it; `localmem load --archive` loads for several agents"
+
+
+def _export(chat: Chat, rest: str) -> Iterator[Shown]:
+    name = chat.session.memory.name
+    file = Path(rest).expanduser() if rest else Path(f"{name}.agent")
+    size = chat.session.home.export_agent(name, file)
+    yield f"{name} is in {file}, {size:,} bytes: `localmem agents import {file}` loads it"
+
+
 def _context(chat: Chat, rest: str) -> Iterator[Shown]:
     return views.context_lines(chat.session.agent.report())
 
@@ -295,10 +314,12 @@ COMMANDS = {
         Command("recall", "TEXT [page N]", "look for a text in what was said", _recall),
         Command("archive", "TEXT [page N]", "look for a text in the archive", _archive),
         Command("search", "TEXT [page N]", "look in both", _search),
+        Command("load", "PATH...", "load documents into the archive", _load, paths, "here"),
         Command("context", "", "how the window is used", _context),
         Command("timers", "", "what the agent will be reminded of, and when", _timers),
         Command("undo", "", "take back the last turn, memory edits included", _undo),
         Command("retry", "", "take back the last turn and have it answered anew", _retry, where="here"),
+        Command("export", "[FILE]", "write the agent with all it holds to a file", _export, paths, "here"),
         Command("functions", "", "what the agent may call", _functions),
         Command("save", "[FILE]", "write the conversation to a Markdown file", _save, paths, "here"),
         Command("stats", "", "what this chat has cost", _stats, where="terminal"),

@@ -33,6 +33,16 @@ def test_quiet_and_verbose(localmem: Run) -> None:
         ("/help", "/search TEXT [page N]   look in both"),
         ("/memory", "human: 12 of 2,000 characters\n  tea is green"),
         ("/context", "window       4,096"),
+        ("/agents", "default *  -      "),
+        ("/core human", "human: 12 of 2,000 characters\n  tea is green\n"),
+        ("/recall green", "conversation: 2 found"),
+        ("/archive green", "archive: 0 found"),
+        ("/timers", "no timer is set"),
+        ("/functions", "core_memory_append("),
+        ("/stats", "turns      1 in this chat"),
+        ("/verbose", "are shown from now on"),
+        ("/undo", "taken back: turn"),
+        ("/retry", "You said: remember tea is green\nYou said: remember tea is green"),
         ("/model", "smollm2-135m-instruct, window 4,096 tokens"),
         ("/model qwen2.5-coder-0.5b-instruct", "default is on qwen2.5-coder-0.5b-instruct from now on"),
         ("/search green", "conversation: 2 found"),
@@ -48,6 +58,43 @@ def test_slash_commands(localmem: Run, home: Path, command: str, shown: str) -> 
     assert done.stdout.endswith("You said: still there\n")
 
 
+def test_every_command_is_tested_and_in_the_help(localmem: Run) -> None:
+    from localmem.cli.slash import COMMANDS
+
+    helped = localmem("chat", input="/help\n").stdout
+    tested = Path(__file__).read_text() + (Path(__file__).parent / "test_prompt.py").read_text()
+    for name in COMMANDS:
+        assert f"  /{name}" in helped
+        assert f'"/{name}' in tested or f'"/{name}\\n' in tested or f"/{name}\\n" in tested, name
+
+
+def test_documents_are_loaded_and_the_agent_goes_over_to_another(localmem: Run, tmp_path: Path) -> None:
+    file = tmp_path / "a note.txt"
+    file.write_text("The harbour master is called Ilse.")
+    localmem("agents", "create", "anna")
+    saved, exported = tmp_path / "talk.md", tmp_path / "anna.agent"
+    lines = [
+        f"/load '{file}'",
+        "/archive harbour",
+        "hello",
+        f"/save {saved}",
+        "/switch anna",
+        "hello anna",
+        f"/export {exported}",
+        f"/save {saved}",
+    ]
+    done = localmem("chat", input="\n".join(lines) + "\n")
+    assert done.returncode == 1, "the second /save is refused"
+    assert f"{saved} is there already: give another name" in done.stderr
+    assert "1 found" in done.stdout
+    assert "you talk with anna on smollm2-135m-instruct now\nYou said: hello anna\nanna is in " in done.stdout
+    assert exported.stat().st_size > 100
+    assert saved.read_text().startswith("# Conversation with default\n\n**Document**, ")
+    assert "\n**You**, " in saved.read_text()
+    assert "You said: hello" in saved.read_text()
+    assert saved.stat().st_mode & 0o777 == 0o600
+
+
 def test_exit_leaves_at_once(localmem: Run) -> None:
     assert localmem("chat", input="hello\n/exit\nnot read\n").stdout == "You said: hello\n"
 
@@ -56,6 +103,10 @@ def test_exit_leaves_at_once(localmem: Run) -> None:
     ("line", "said"),
     [
         ("/serch tea", "there is no command /serch: did you mean /search?"),
+        ("/exit now", "/exit takes nothing behind it"),
+        ("/core nobody", "has no block 'nobody'"),
+        ("/switch nobody", "there is no agent 'nobody'"),
+        ("/verbose perhaps", "say /verbose, /verbose on or /verbose off"),
         ("/search", "say what: /search TEXT"),
         ("/model nonsense", "no model 'nonsense'"),
         ("/model /no/such.gguf", "no model file at /no/such.gguf"),
