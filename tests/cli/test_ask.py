@@ -38,7 +38,8 @@ def test_json_is_the_contract(localmem: Run) -> None:
         "result": "Kept in human.",
     }
     assert set(shown["usage"]) == {
-        *("prompt_tokens", "reused_tokens", "completion_tokens", "forward_passes", "seconds")
+        *("prompt_tokens", "reused_tokens", "completion_tokens", "forward_passes", "seconds"),
+        *("first_token_seconds", "forced_tokens", "drafted_tokens", "accepted_tokens"),
     }
     assert shown["usage"]["completion_tokens"] == 2
     context = shown["context"]
