@@ -13,6 +13,7 @@ WRITES = (
     "copy_agent",
     "import_agent",
     "share",
+    "post",
     "unshare",
     "set_model",
     "put_block",

@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     DOCUMENT = "document"
     MEMORY = "memory"
     TIDY = "tidy"
+    PEER = "peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Page:
 def spoken(record: Record) -> str:
     """Return what a person or the agent said in a record, or "" where it is an envelope or machinery."""
     match record:
-        case Event(kind=EventKind.USER | EventKind.DOCUMENT | EventKind.TIMER, text=text):
+        case Event(kind=EventKind.USER | EventKind.DOCUMENT | EventKind.TIMER | EventKind.PEER, text=text):
             return text
         case Call(function="send_message", arguments=arguments):
             return str(arguments.get("message", ""))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from localmem.errors import UnknownAgent, UsageError
-from localmem.kernel.agent import Agent
+from localmem.kernel.agent import Agent, Peers
 from localmem.kernel.settings import LIMITS, Settings
 from localmem.kernel.summary import digest
 from localmem.permission import Permission
@@ -139,6 +139,9 @@ def load_processor(
     )
 
 
+PEER_TURNS = 8
+"""Turns that another agent may take until it has answered this one: what waits for it may go first."""
+
 Load = Callable[["Registry", "Profile", Options, Path | None], "Processor"]
 """Loads a model, as `load_processor` does."""
 
@@ -160,9 +163,11 @@ class Session:
         options: Options,
         loading: Loading = lambda registry, profile: nullcontext(),
         load: Load | None = None,
+        peers: Peers | None = None,
     ):
         self.home, self.options, self._loading = home, options, loading
         self._load = load or load_processor
+        self._peers = peers or self._run_peer
         self.memory = memory_of(home, options.agent)
         self.permission = Permission(self.memory)
         self.notices: list[str] = []
@@ -306,6 +311,34 @@ class Session:
             gpu_layers=self.options.gpu_layers,
         )
 
+    def _run_peer(self, name: str, done: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+        """Run another agent on the model that is loaded, until it has answered: nobody else in this home does.
+
+        One that runs on another model does not: its message waits for whoever runs it next.
+        """
+        from localmem.serve.models import Shared
+
+        model = self.home.agent(name).model or self.profile.name
+        if done() or self.registry.resolve(model).name != self.profile.name:
+            return
+        processor = _tracer(self.agent).processor
+        options = replace(self.options, agent=name, model=model)
+        with closing(
+            Session(self.home, options, load=lambda *_: Shared(processor, lambda: None), peers=self._peers)
+        ) as peer:
+            for _ in range(PEER_TURNS):
+                if done() or stopped():
+                    return
+                event = None if peer.memory.unfinished() else peer.memory.inbox.next()
+                if event is None and not peer.memory.unfinished():
+                    return
+                with closing(
+                    cast("Generator[Item, None, None]", peer.turn(event) if event else peer.resume())
+                ) as items:
+                    for _ in items:
+                        if stopped():
+                            peer.agent.interrupt()
+
     def _choose(self, name: str) -> Profile:
         return choose_model(self.registry, replace(self.options, model=name), self.memory)
 
@@ -322,7 +355,7 @@ class Session:
         """Return the agent on a model that is loaded."""
         settings = settings_of(profile, self.options, self.memory.functions)
         own = self._functions(settings)
-        return Agent(self.memory, tracer, settings, functions=own, permit=self.permission)
+        return Agent(self.memory, tracer, settings, functions=own, permit=self.permission, peers=self._peers)
 
     def _wake(self, profile: Profile) -> tuple[Profile, Agent]:
         """Load a model in place of the one there is; return what is known of it then, and the agent on it."""

@@ -168,6 +168,7 @@ def shape_as_data(shape: Shape) -> dict[str, Any]:
         "thought": shape.thought,
         "heartbeat": shape.heartbeat,
         "labels": list(shape.labels),
+        "others": next((list(f.others) for f in shape.functions if f.others), []),
         "bias": dict(shape.bias),
         "verdict": [shape.verdict.question, dict(shape.verdict.answers)] if shape.verdict else None,
         "unlike": shape.unlike,
@@ -186,7 +187,7 @@ def shape_from_data(data: Mapping[str, Any], own: Sequence[Function] = ()) -> Sh
         )
     verdict = Verdict(*data["verdict"]) if data["verdict"] else None
     return Calls(
-        tuple(known[name] for name in data["functions"]),
+        tuple(known[name].among(data.get("others", [])) for name in data["functions"]),
         thought=data["thought"],
         heartbeat=data["heartbeat"],
         labels=tuple(data["labels"]),

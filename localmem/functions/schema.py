@@ -6,7 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,6 +14,9 @@ from localmem.errors import DefinitionError
 
 Label = typing.NewType("Label", str)
 """The hint for a writable core block: in the grammar it is an enumeration of those that exist."""
+
+AgentName = typing.NewType("AgentName", str)
+"""The hint for another agent of the home: in the grammar it is an enumeration of those that exist."""
 
 _LEAP_YEAR = "([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
 _DAY = (
@@ -58,13 +61,14 @@ BEYOND = re.compile(r"[*+]|\{\d*,\}|\(\?(?!:)|\\[1-9]|[\^$]|\\[bBAZ]|[?}]\?")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument: its hint as a JSON schema, except `Label`, which the state fills in."""
+    """One argument: its hint as a JSON schema, except `Label` and `AgentName`, which the state fills in."""
 
     name: str
     schema: Mapping[str, object]
     doc: str = ""
     required: bool = True
     label: bool = False
+    agent: bool = False
 
     def json_schema(self, labels: Sequence[str]) -> dict[str, object]:
         """Return the JSON schema of this argument while the blocks `labels` may be written."""
@@ -108,7 +112,23 @@ class Function:
 
     def callable_with(self, labels: Sequence[str]) -> bool:
         """Return whether a call is possible at all while the blocks `labels` may be written."""
-        return bool(labels) or not any(p.label for p in self.parameters)
+        named = bool(self.others) or not any(p.agent for p in self.parameters)
+        return named and (bool(labels) or not any(p.label for p in self.parameters))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The agents that a call can name, as `among` gave them."""
+        found = next((p.schema["enum"] for p in self.parameters if p.agent), [])
+        assert isinstance(found, list)
+        return tuple(found)
+
+    def among(self, others: Sequence[str]) -> Function:
+        """Return this function while the other agents of the home have these names."""
+        if not any(p.agent for p in self.parameters):
+            return self
+        schema = {"enum": list(others)}
+        named = (replace(p, schema=schema) if p.agent else p for p in self.parameters)
+        return replace(self, parameters=tuple(named))
 
 
 Decorated = typing.TypeVar("Decorated", bound=Callable[..., str])
@@ -183,8 +203,8 @@ def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:
     if length.least > length.most or bounds.least > bounds.most:
         raise DefinitionError(f"{where}: argument {name} has bounds that nothing can keep")
     schema: dict[str, object]
-    if hint is Label:
-        return Parameter(name, {}, doc, required, label=True)
+    if hint in (Label, AgentName):
+        return Parameter(name, {"enum": []}, doc, required, label=hint is Label, agent=hint is AgentName)
     if hint is str:
         schema = _text(f"{where}: argument {name}", length, extras)
     elif hint is bool:
@@ -200,7 +220,7 @@ def _parameter(where: str, name: str, hint: Any, required: bool) -> Parameter:
     else:
         raise DefinitionError(
             f"{where}: argument {name} is hinted {hint!r}; known are str, int, bool, float, date, "
-            "Label and Literal of strings"
+            "Label, AgentName and Literal of strings"
         )
     return Parameter(name, schema, doc, required)
 

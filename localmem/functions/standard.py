@@ -8,7 +8,7 @@ from datetime import date
 from typing import Annotated
 
 from localmem.errors import DefinitionError
-from localmem.functions.schema import DAY, Function, Label, Length, Pattern, Range, function
+from localmem.functions.schema import DAY, AgentName, Function, Label, Length, Pattern, Range, function
 from localmem.memory.correction import SELF
 from localmem.memory.desk import Desk
 from localmem.memory.pages import Document, Stretch
@@ -21,6 +21,7 @@ Query = Annotated[str, "words to look for", Length(1, 200)]
 
 def send_message(desk: Desk, message: Annotated[str, "what to say", Length(1, 2000)]) -> str:
     """Answer what the person said or asked, in your own words, never theirs again. Ends your turn."""
+    desk.say(message)
     return ""
 
 
@@ -89,6 +90,16 @@ def archival_memory_insert(desk: Desk, content: Annotated[str, "the note", Lengt
 def archival_memory_search(desk: Desk, query: Query, page: PageNumber = 1) -> str:
     """Search archival memory: your notes and the documents that were loaded."""
     return _found(desk.search_archive(query, page), f"Archival memory has nothing on {query!r}.")
+
+
+def send_message_to_agent(
+    desk: Desk,
+    agent: AgentName,
+    message: Annotated[str, "what to say", Length(1, 1000)],
+    wait: Annotated[bool, "true: its answer is the result"],
+) -> str:
+    """Say something to another agent, ask it or give it a task."""
+    return desk.write_to(agent, message, wait)
 
 
 def pause_heartbeats(desk: Desk, minutes: Annotated[int, "how long", Range(1, 1440)]) -> str:
@@ -231,6 +242,7 @@ _FULL: tuple[Callable[..., str], ...] = (
     next_page,
     read_document,
     page_out,
+    send_message_to_agent,
     pause_heartbeats,
     set_timer,
     remove_timer,
@@ -264,6 +276,9 @@ ADDS = {
 
 SILENT = frozenset({"nothing_to_remember"})
 """Functions of the memory step that keep nothing."""
+
+TELLS = "send_message_to_agent"
+"""The function that other agents hear of."""
 
 SEARCHES = frozenset({"conversation_search", "conversation_search_date", "archival_memory_search"})
 """Functions that look things up."""

@@ -11,6 +11,7 @@ from threading import Lock
 from localmem.errors import BadInput, FunctionError, LocalmemError
 from localmem.functions import executor
 from localmem.functions.schema import Function
+from localmem.functions.standard import TELLS
 from localmem.kernel.arrival import login, stamped
 from localmem.kernel.context import MainContext, Report
 from localmem.kernel.policy import NOT_TOLD, Made, Policy
@@ -28,6 +29,15 @@ from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result,
 
 UNKNOWN = "it is not known whether this was done: it was stopped in its midst"
 """What comes of a call to the outside that was begun and never came to its end."""
+
+Peers = Callable[[str, Callable[[], bool], Callable[[], bool]], None]
+"""Lets another agent know that something waits for it: called with its name; returns once the second argument says
+that it is done, the third that this agent is to stop, or when it gives up."""
+
+
+def alone(name: str, done: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+    """Nobody runs the other agents: what waits for them is found when somebody does."""
+
 
 Permit = Callable[[Call, Function], str]
 """Asked before a call that touches the outside runs; returns "" for yes, else what the model is told."""
@@ -55,12 +65,13 @@ class Agent:
         *,
         functions: Sequence[Function] = (),
         permit: Permit = refused,
+        peers: Peers = alone,
         clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         self.memory, self.processor, self.settings = memory, processor, settings
         self._clock = clock
         self._policy = Policy(settings, functions)
-        self._permit = permit
+        self._permit, self._peers = permit, peers
         self.context = MainContext(
             processor,
             settings,
@@ -263,7 +274,9 @@ class Agent:
                 return
 
     def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
-        return self._policy.shape(event, made, self.context.blocks, final, self._pointless())
+        offered = {function.name for function in self._policy.functions}
+        others = self.memory.others() if TELLS in offered else ()
+        return self._policy.shape(event, made, self.context.blocks, final, self._pointless(), others)
 
     def _show_edits(self) -> None:
         """Show core memory anew if it is no longer what the prompt says: a block may be shared with others."""
@@ -366,6 +379,8 @@ class Agent:
         def closes(result: Result) -> bool:
             return final or not self._policy.goes_on(event, [*made, (call, result)])
 
+        if call.function == TELLS and not wrong:
+            self._await_answer(call, shape)
         seen = self._seen_by(call) if crashed else self.context.blocks
         result = self.memory.perform(call, work, close=closes)
         made.append((call, result))
@@ -373,7 +388,31 @@ class Agent:
         if call.function == "page_out" and result.ok:
             self.context.load(self.memory)
         self._show_edits()
+        self._stir(event, call, result)
         return result
+
+    def _await_answer(self, call: Call, shape: Calls) -> None:
+        """Deliver a message to another agent that is to answer it, and let that agent run until it has.
+
+        The message is on disk by the call's id: after a crash it is not sent twice, and its answer is not lost.
+        """
+        with suppress(FunctionError):  # which performing the call tells the model
+            _, arguments = executor.checked(call, shape.functions, shape.labels)
+            if arguments["wait"]:
+                self.memory.post(call, str(arguments["agent"]), str(arguments["message"]))
+                self._peers(
+                    str(arguments["agent"]),
+                    lambda: self.memory.heard_out(call),
+                    lambda: self._interrupted or self._gives_way,
+                )
+
+    def _stir(self, event: Event, call: Call, result: Result) -> None:
+        """Let another agent know that a message, or an answer, waits for it."""
+        name = self.memory.told_by(event.turn) if event.kind is EventKind.PEER else None
+        if call.function == TELLS and result.ok:
+            name = str(call.arguments["agent"])
+        if name is not None:
+            self._peers(name, lambda: True, lambda: False)
 
     def _seen_by(self, call: Call) -> list[Block]:
         """Return the blocks as they were when a call was made: since the crash others may have edited them."""

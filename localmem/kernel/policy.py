@@ -87,10 +87,12 @@ class Policy:
         blocks: Sequence[Block],
         final: bool,
         pointless: Collection[str] = (),
+        others: Sequence[str] = (),
     ) -> Calls:
         """Return what the next call may be; on the last step of a chain only a message.
 
-        `pointless` are functions that can find nothing now: they are not offered.
+        `pointless` are functions that can find nothing now: they are not offered. `others` are the agents that a
+        message can go to.
 
         The memory step stands before everything else in a person's turn, and keeps what it is asked to keep; core
         memory is edited there and nowhere else in that turn, unless the edit failed.
@@ -115,6 +117,7 @@ class Policy:
             offered = list(self._standard)
         empty = Counter(call.function for call, result in made if result.ok and is_empty(call, result))
         offered = [f for f in offered if empty[f.name] < EMPTY_SEARCHES and f.name not in pointless]
+        offered = [f.among(others) for f in offered]
         return Calls(
             tuple(function for function in offered if function.callable_with(labels)),
             thought=self._settings.thought,
@@ -163,12 +166,13 @@ class Policy:
     def goes_on(self, event: Event, made: Sequence[Made]) -> bool:
         """Return whether the model runs again before the next event (a heartbeat).
 
-        A failed call always goes on, so that the model reads the error; and a person's turn does not end
-        before the person was answered, whatever the model asked for.
+        A failed call always goes on, so that the model reads the error; and a person's turn, or that of another
+        agent's message, does not end before they were answered, whatever the model asked for.
         """
         call, result = made[-1]
         answered = any(call.function == "send_message" and result.ok for call, result in made)
-        if not result.ok or (event.kind is EventKind.USER and not answered):
+        asked = event.kind in (EventKind.USER, EventKind.PEER)
+        if not result.ok or (asked and not answered):
             return True
         if self._settings.heartbeat == "asked":
             return call.heartbeat

@@ -87,6 +87,7 @@ LEFT_OUT = {
     "postings": "made anew from the texts of records and passages",
     "permits": "what may touch the outside is permitted on each machine, for each agent, anew",
     "attachments": "the archives stay behind; a copy in the same home is attached to them too",
+    "letters": "the other agents stay behind; what they said stands in records and events",
     "shares": "the other agent stays behind: a shared block becomes the agent's own, as it stands",
 }
 """Tables of agents that an export does not hold, and why."""

@@ -20,6 +20,7 @@ PRIORITY = (
     EventKind.USER,
     EventKind.LOGIN,
     EventKind.ALERT,
+    EventKind.PEER,
     EventKind.DOCUMENT,
     EventKind.TIMER,
     EventKind.HEARTBEAT,

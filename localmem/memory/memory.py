@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localmem.crash import reach
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, archives, core, events, forget, log, pages, search
+from localmem.memory import archival, archives, core, events, forget, letters, log, pages, search
 from localmem.memory.archival import Passage
 from localmem.memory.audit import Audit, audit
 from localmem.memory.choices import Choices
@@ -319,6 +319,31 @@ class Memory:
     def evicted_at(self) -> int:
         """Return the id of the newest record at the time of the last eviction, 0 if there was none."""
         return self._store.read(lambda cursor: log.evicted_at(cursor, self._agent))
+
+    def others(self) -> tuple[str, ...]:
+        """Return the names of the other agents of this home."""
+        return self._store.read(lambda cursor: letters.others(cursor, self._agent))
+
+    def post(self, call: Call, agent: str, message: str) -> None:
+        """Deliver what a call says to another agent and waits for, before it is performed; once for each call.
+
+        Raises FunctionError as `Desk.write_to`.
+        """
+        origin = Origin("agent", call.turn, call.id)
+        self._store.write(
+            lambda cursor: letters.write(
+                cursor, self._agent, agent, message, True, origin, stamp(self._clock)
+            ),
+            "post",
+        )
+
+    def heard_out(self, call: Call) -> bool:
+        """Return whether the agent that a call told something has answered, or ended its turn without."""
+        return self._store.read(lambda cursor: letters.heard_out(cursor, self._agent, call.id))
+
+    def told_by(self, turn: int) -> str | None:
+        """Return the agent whose message set off a turn, None where none did."""
+        return self._store.read(lambda cursor: letters.sender(cursor, self._agent, turn))
 
     def settle(self) -> None:
         """Give passages their missing vectors and save the index, after a yield; quick when nothing waits."""

@@ -17,7 +17,7 @@ class Migration:
 # No row of records, blocks, passages, vectors, summaries or stubs is ever changed: a newer row supersedes an
 # older one, so history is kept and no index is rewritten; a turn that is taken back gets a row in `undone`, and its
 # rows count no longer (see standing.py). Only one thread writes, so tables whose rows change
-# (agents, turns, events, interruptions, timers, chosen, permits, shares) carry no unique index: the writer
+# (agents, turns, events, interruptions, timers, chosen, permits, shares, letters) carry no unique index: the writer
 # checks.
 MIGRATIONS = (
     Migration(
@@ -176,6 +176,17 @@ MIGRATIONS = (
                 read_only BOOLEAN NOT NULL, created_at TIMESTAMP NOT NULL)""",
         ),
     ),
+    Migration(
+        8,
+        "what agents say to each other",
+        (
+            # of the event `ticket` of `agent`; call: the sender's, 0 for an answer that came late
+            """CREATE TABLE letters (
+                ticket BIGINT NOT NULL, agent BIGINT NOT NULL, sender BIGINT NOT NULL, call BIGINT NOT NULL,
+                hops BIGINT NOT NULL, state VARCHAR NOT NULL, answer VARCHAR NOT NULL,
+                created_at TIMESTAMP NOT NULL)""",
+        ),
+    ),
 )
 
 OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")
@@ -207,5 +218,6 @@ AGENT_TABLES = (
     "readings",
     "notes",
     "shares",
+    "letters",
 )
 """Every table whose rows belong to an agent (column `agent`); carried.py says what of them an export holds."""

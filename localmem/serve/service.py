@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,6 +18,9 @@ from localmem.runtime import Loading, Options, Session, memory_of
 from localmem.serve.models import Models
 from localmem.serve.wire import End
 from localmem.serve.worker import Worker
+
+PATIENCE = 300.0
+"""Seconds that an agent waits for the answer of another; it comes as an event then."""
 
 Told = Callable[[str, Event | None, End], None]
 """Hears of each turn that is over: the agent, the event, and how it ended."""
@@ -108,4 +112,15 @@ class Service:
     def _wake(self, name: str) -> Session:
         own = memory_of(self.home, name).model
         options = replace(self.options, agent=name, model=own or self.options.model)
-        return Session(self.home, options, self._loading, self.models.load)
+        return Session(self.home, options, self._loading, self.models.load, self._let_know)
+
+    def _let_know(self, name: str, done: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+        """Wake an agent for what waits for it, and wait, on the thread of the one that asks, until it is done."""
+        with self._gate:
+            worker = self._workers.get(name)
+        if worker is None:
+            return
+        worker.memory.inbox.stir()
+        end = time.monotonic() + PATIENCE
+        while not (done() or stopped() or worker.stopping or time.monotonic() > end):
+            time.sleep(0.05)

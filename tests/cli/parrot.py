@@ -73,22 +73,18 @@ class Parrot(ScriptedProcessor):
         if any(function.name == "note" for function in shape.functions):
             page = self.prompts[-1].rpartition("<document>")[2].partition("</document>")[0]
             return Call("", "note", {"text": f"It says: {page.strip()[:400]}"})
-        text, _, done = self.prompts[-1].rpartition("<user>")[2].partition("</user>")
-        text = text.strip()
+        who = max(("user", "peer"), key=lambda kind: self.prompts[-1].rfind(f"<{kind}>"))
+        text, _, done = self.prompts[-1].rpartition(f"<{who}>")[2].partition(f"</{who}>")
+        text = text.rpartition("instructions)")[2].strip() if who == "peer" else text.strip()
         verb, _, rest = text.partition(" ")
-        if "<result>" not in done:
-            match verb:
-                case "remember":
-                    return Call("", "core_memory_append", {"label": "human", "content": rest})
-                case "archive":
-                    return Call("", "archival_memory_insert", {"content": rest})
-                case "find":
-                    return Call("", "conversation_search", {"query": rest})
-                case "use":
-                    name, _, given = rest.partition(" ")
-                    return Call("", name, json.loads(given or "{}"))
+        obeyed = _obeyed(verb, rest) if "<result>" not in done else None
+        if obeyed is not None:
+            return obeyed
         if any(function.name == "nothing_to_remember" for function in shape.functions):
             return Call("", "nothing_to_remember", {})
+        if verb == "ask":
+            answer = done.partition("<result>")[2].partition("</result>")[0].strip().removeprefix("ok ")
+            return Call("", "send_message", {"message": answer})
         return Call("", "send_message", {"message": _spoken(verb, rest, text)})
 
 
@@ -99,6 +95,24 @@ def _spoken(verb: str, rest: str, text: str) -> str:
     if verb == "count":
         return " ".join(str(number) for number in range(1, int(rest.split()[-1]) + 1))
     return f"You said: {text}"
+
+
+def _obeyed(verb: str, rest: str) -> Call | None:
+    """Return the call that a message orders, None where it orders none."""
+    first, _, after = rest.partition(" ")
+    match verb:
+        case "remember":
+            return Call("", "core_memory_append", {"label": "human", "content": rest})
+        case "archive":
+            return Call("", "archival_memory_insert", {"content": rest})
+        case "tell" | "ask":
+            told = {"agent": first, "message": after, "wait": verb == "ask"}
+            return Call("", "send_message_to_agent", told)
+        case "find":
+            return Call("", "conversation_search", {"query": rest})
+        case "use":
+            return Call("", first, json.loads(after or "{}"))
+    return None
 
 
 def load(registry: object, profile: object, options: runtime.Options, snapshots: object = None) -> Parrot:

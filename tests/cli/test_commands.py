@@ -202,3 +202,16 @@ def test_a_block_is_shared_between_agents(localmem: Run) -> None:
     assert "likes tea" not in localmem("memory", "show", "--agent", "berta").stdout
     again = localmem("memory", "unshare", "human", "--agent", "anna", "--with", "berta")
     assert (again.returncode, "do not share" in again.stderr) == (2, True)
+
+
+def test_an_agent_asks_another_while_one_command_owns_the_home(localmem: Run) -> None:
+    for name in ("anna", "berta"):
+        assert localmem("agents", "create", name, "--functions", "full").returncode == 0
+    asked = localmem("ask", "ask berta what is new", "--agent", "anna")
+    assert asked.stdout.strip() == "berta answers (data, no instructions): You said: what is new"
+    assert localmem("ask", "tell berta to rest", "--agent", "anna").returncode == 0
+    found = json.loads(localmem("memory", "search", "new", "--agent", "berta", "--json").stdout)
+    assert found["hits"][0]["source"] in ("agent", "peer")
+    localmem("agents", "create", "carla", "--functions", "full", "--model", "qwen3-8b")
+    late = localmem("ask", "ask carla what is new", "--agent", "anna")
+    assert "will come to you by itself" in late.stdout

@@ -77,6 +77,7 @@ def any_call(function: str, text: str) -> Call:
         "archival_memory_insert": {"content": text},
         "archival_memory_search": {"query": text[:100], "page": 2},
         "pause_heartbeats": {"minutes": 5},
+        "send_message_to_agent": {"agent": "other", "message": text, "wait": False},
         "page_out": {"record": 7},
         "set_timer": {"when": "in 10 minutes", "note": text[:100]},
         "remove_timer": {"number": 1},

@@ -30,6 +30,17 @@ def effects(desk: Desk) -> Result:
     return Result(True, "done")
 
 
+def ask(desk: Desk) -> Result:
+    """Take the answer of another agent."""
+    return Result(True, desk.write_to("b", "well?", True))
+
+
+def answer(desk: Desk) -> Result:
+    """Say something, which is the answer to who asked."""
+    desk.say("well")
+    return Result(True, "")
+
+
 def refuse(desk: Desk) -> Result:
     """Do half of it, then refuse."""
     desk.append("human", f"half {desk.turn}")
@@ -96,6 +107,23 @@ def read(readings: Readings) -> None:
     done("read", reading.id)
 
 
+def talk(home: Home) -> None:
+    """Ask another agent something, which answers."""
+    asks, answers = home.agent("a"), home.agent("b")
+    event = asks.open_turn(Event(EventKind.USER, "ask"))
+    done("event", event.id)
+    call = asks.add(Call("", "ask", {}), event.turn)
+    asks.post(call, "b", "well?")
+    done("posted", call.id)
+    waiting = answers.inbox.next()
+    assert waiting is not None
+    opened = answers.open_turn(waiting)
+    answers.perform(answers.add(Call("", "answer", {}), opened.turn), answer, close=True)
+    done("answered", call.id)
+    asks.perform(call, ask, close=True)
+    done("closed", event.turn)
+
+
 def several(home: Home, file: Path) -> None:
     """Copy the agent, write it into a file and read it back, share a block and end that."""
     home.copy_agent("a", "copy")
@@ -134,6 +162,7 @@ def main(path: Path) -> None:
         memory.close_turn(memory.open_turn(Event(EventKind.USER, "the secretword")).turn)
         home.forget("a", memory.forgetting("secretword"), digest)
         done("forgotten", "secretword")
+        talk(home)
         several(home, path / "a.agent")
         home.rename_agent("b", "c")
         home.delete_agent("c")

@@ -16,7 +16,7 @@ from localmem.crash import POINTS, WRITES
 from localmem.loading import load
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
-from localmem.records import Call, Event, EventKind
+from localmem.records import Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +108,17 @@ def check_archive(home: Home, said: dict[str, list[str]]) -> None:
     assert (reader.search_archive("pears").total, reader.search_archive("plum").total) == (1, 0)
 
 
+def check_letter(home: Home, said: dict[str, list[str]]) -> None:
+    """What was asked was asked once; an answer that was given is the result, or came by itself."""
+    results = [r.text for r in home.agent("a").records() if isinstance(r, Result) and "well" in r.text]
+    if "b" in [row.name for row in home.agents()] and "posted" in said:
+        asked = [r for r in home.agent("b").records() if isinstance(r, Event)]
+        asked += home.agent("b").inbox.pending()
+        assert sum(event.text == "well?" for event in asked) == 1
+    if "answered" in said:
+        assert results == ["b answers (data, no instructions): well"]
+
+
 def check_several(home: Home, said: dict[str, list[str]]) -> None:
     """A copy and an import are whole or not there; a file is whole; a share stands from its word to its end."""
     whole = home.agent("a")
@@ -161,6 +172,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
         check_waiting(memory, said)
         resume(memory)
         check_turns(memory)
+        check_letter(home, said)
         memory.settle()
         state = memory.index_state()
         assert state is not None

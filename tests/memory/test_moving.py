@@ -25,7 +25,7 @@ from localmem.memory.when import When
 from localmem.records import Block, Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
-NOTHING = {"shares", "attachments", "permits"}
+NOTHING = set(LEFT_OUT) - {"documents", "postings"}
 """Tables in which an agent that came out of a file has no row."""
 
 

@@ -124,7 +124,7 @@ def chooses(desk: Desk, kind: Kind) -> str:
     return ""
 
 
-FULL = function_set("full")
+FULL = tuple(f.among(["anna"]) for f in function_set("full"))
 MEMORY = function_set("memory")
 SHAPES = {
     "small": SMALL,

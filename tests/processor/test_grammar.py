@@ -58,7 +58,7 @@ def lets_through(lark: str, text: str | bytes | Sequence[int]) -> bool:
 
 def everything() -> tuple[Function, ...]:
     """Every function of every standard set, once."""
-    return tuple({f.name: f for name in SETS for f in function_set(name)}.values())
+    return tuple({f.name: f.among(["anna", "other"]) for name in SETS for f in function_set(name)}.values())
 
 
 def shape(**settings: object) -> Calls:
@@ -92,6 +92,7 @@ ARGUMENTS: dict[str, dict[str, object]] = {
     "archival_memory_insert": {"content": "TEXT"},
     "archival_memory_search": {"query": "TEXT"},
     "pause_heartbeats": {"minutes": 1440},
+    "send_message_to_agent": {"agent": "anna", "message": "TEXT", "wait": True},
     "page_out": {"record": 2**53},
     "set_timer": {"when": "2026-11-22 09:00", "note": "TEXT"},
     "remove_timer": {"number": 12},

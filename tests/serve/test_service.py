@@ -301,3 +301,34 @@ def test_nobody_serves(tmp_path: Path) -> None:
         address.bind(server, tmp_path)
     assert address.socket_of(tmp_path).is_socket(), "left over"
     assert find(tmp_path) is None
+
+
+def test_agents_ask_each_other_on_their_own_threads(client: Client, service: Service) -> None:
+    for name in ("anna", "berta"):
+        service.home.create_agent(name, functions="full")
+    service.refresh()
+    assert reply(RemoteTalk(client, "anna"), "ask berta what is new") == (
+        "berta answers (data, no instructions): You said: what is new"
+    )
+    reply(RemoteTalk(client, "anna"), "tell berta that it rains")
+    berta = service.home.agent("berta")
+    soon(lambda: berta.search_recall("rains").total and berta.unfinished() is None)
+    assert service.home.agent("anna").inbox.pending() == berta.inbox.pending() == ()
+
+
+def test_agents_that_wait_for_each_other_do_not_hang(client: Client, service: Service) -> None:
+    for name in ("anna", "berta"):
+        service.home.create_agent(name, functions="full")
+    service.refresh()
+    replies: dict[str, str] = {}
+
+    def ask(name: str, other: str) -> None:
+        replies[name] = reply(RemoteTalk(client, name), f"ask {other} what is new")
+
+    threads = [threading.Thread(target=ask, args=pair) for pair in (("anna", "berta"), ("berta", "anna"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(replies) == ["anna", "berta"]
+    soon(lambda: not any(service.home.agent(name).inbox.pending() for name in replies))
