@@ -337,7 +337,7 @@ STOPS = [during_the_prompt, between_tokens, before_it_starts, by_leaving, by_an_
 def test_a_generation_stopped_leaves_the_engine_sound(engine: LlamaProcessor, stop) -> None:  # type: ignore[no-untyped-def]
     engine.begin_with([])
     long = "word " * 700 if stop is during_the_prompt else "Tell me a story."
-    generation = engine.generate(prompt(engine, long), SHAPES["message"], Limits(120))
+    generation = engine.generate(prompt(engine, long), TELLING, Limits(240))
     stop(generation)
     assert generation.completion.call is None
     assert generation.completion.cancelled
@@ -382,6 +382,11 @@ SPOKEN = [
 ]
 
 
+TALE = Parameter("message", {"type": "string", "minLength": 100, "maxLength": 300})
+TELLING = Calls((Function("send_message", "Say.", (TALE,), lambda desk, message: ""),))
+"""A shape whose message is not over after a few words."""
+
+
 def speaking(*texts: str) -> Calls:
     """A shape whose message is one of `texts`."""
     message = Parameter("message", {"enum": list(texts)})
@@ -401,7 +406,7 @@ def test_the_pieces_of_a_message_are_the_message(engine: LlamaProcessor, texts: 
 
 
 def test_a_free_message_comes_in_pieces(engine: LlamaProcessor) -> None:
-    generation = engine.generate(prompt(engine, "Tell me a story."), SHAPES["message"], Limits(120))
+    generation = engine.generate(prompt(engine, "Tell me a story."), TELLING, Limits(240))
     pieces = list(generation)
     assert len(pieces) > 3
     assert all(pieces)
