@@ -182,6 +182,7 @@ class Prompt:
         self._loop, changed = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: _call(self._loop, changed.set)
         self._app.create_background_task(self._draw(changed))
+        self._app.create_background_task(_tick(changed))
         self._work = work
         for text in [text for text in self._next if text is not None]:  # entered before its time
             self._next.remove(text)
@@ -202,8 +203,7 @@ class Prompt:
     async def _draw(self, changed: asyncio.Event) -> None:
         """Move whole lines out of the way, above the prompt, whenever there are some."""
         while True:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(changed.wait(), 1.0)  # seconds pass in the status line
+            await changed.wait()
             changed.clear()
             if self._held:
                 continue
@@ -228,6 +228,14 @@ class Prompt:
     def _shown_below(self) -> str:
         forms = self._status()
         return next((line for line in forms if len(line) < self.columns), forms[-1])
+
+
+async def _tick(changed: asyncio.Event) -> None:
+    """Let seconds pass in the status line."""
+    # No wait with a time limit does this in one task: such a one sometimes does not hear that it is cancelled.
+    while True:
+        await asyncio.sleep(1.0)
+        changed.set()
 
 
 class _Question:

@@ -87,7 +87,8 @@ class Inbox:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until something was handed in or a timer was changed; return whether that was so in time."""
         came = self._stirred.wait(seconds)
-        self._stirred.clear()
+        if came:  # what is handed in just as the time is over is for the next wait
+            self._stirred.clear()
         return came
 
     def stir(self) -> None:
