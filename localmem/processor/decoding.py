@@ -100,7 +100,8 @@ class LlamaGeneration:
     def _finish(self) -> Completion:
         work = self._work
         text = work.text.decode("utf-8", "ignore" if isinstance(self._shape, Prose) else "replace")
-        call = self._call(text) if work.complete and isinstance(self._shape, Calls) else None
+        called = work.complete and work.limits.tokens and isinstance(self._shape, Calls)
+        call = self._call(text) if called else None
         return Completion(call, text, tuple(work.ids), work.usage(), cancelled=not work.complete)
 
     def _call(self, text: str) -> Call | None:

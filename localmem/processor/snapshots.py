@@ -31,11 +31,18 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A snapshot on disk: its file, the checksum of that file, and the ids whose state it holds."""
+    """A snapshot on disk: its file, what that file's size and checksum must be, the ids whose state it holds."""
 
     path: Path
+    size: int
     crc: int
     ids: list[int]
+
+    def whole(self) -> bool:
+        """Whether the file is the one that was written."""
+        with suppress(OSError):
+            return self.path.stat().st_size == self.size and _checksum(self.path) == self.crc
+        return False
 
 
 class Snapshots:
@@ -75,7 +82,7 @@ class Snapshots:
         found = self._find(self._folder / slot.owner)
         if found is None or common(found.ids, ids) < common(slot.ids, ids) + WORTH:
             return False
-        if _checksum(found.path) != found.crc:
+        if not found.whole():
             return False
         self._slots.empty(slot)
         if self._llama.load(slot.sequence, found.path, len(found.ids)) != found.ids:
@@ -94,9 +101,11 @@ class Snapshots:
         fresh = folder / f"{os.urandom(8).hex()}.kv"
         try:
             os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            if not self._llama.save(slot.sequence, fresh, slot.ids):
+            size = self._llama.save(slot.sequence, fresh, slot.ids)
+            if not size or fresh.stat().st_size != size:  # the disk is full; to read that back ends the process
                 raise OSError("not saved")
-            stamp = {**self._stamp, "file": fresh.name, "crc": _checksum(fresh), "ids": slot.ids}
+            crc = _checksum(fresh)
+            stamp = {**self._stamp, "file": fresh.name, "bytes": size, "crc": crc, "ids": slot.ids}
             beside = folder / f"{STAMP}.fresh"
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 json.dump(stamp, file)
@@ -116,7 +125,7 @@ class Snapshots:
             ids = stamp["ids"]
             if not ids or not all(type(token) is int for token in ids):
                 return None
-            return Found(folder / Path(stamp["file"]).name, stamp["crc"], ids)
+            return Found(folder / Path(stamp["file"]).name, stamp["bytes"], stamp["crc"], ids)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
