@@ -48,7 +48,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
     """Models of both names, of which one may be loaded at a time; those in the dictionary cannot be."""
     faults: dict[str, BaseException] = {}
 
-    def load(registry: Registry, profile: Profile, options: Options) -> Fake:
+    def load(registry: Registry, profile: Profile, options: Options, snapshots: Path | None) -> Fake:
         assert not Fake.loaded, "two models do not fit"
         if isinstance(fault := faults.get(profile.name), WindowTooSmall):
             return Fake(profile, 64)

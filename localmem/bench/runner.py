@@ -21,7 +21,6 @@ from localmem.bench.prepared import Doing, unheard
 from localmem.bench.runfile import RunFile, commit, machine, tidy
 from localmem.bench.systems import System, build
 from localmem.errors import LocalmemError, UsageError
-from localmem.functions.standard import SETS
 from localmem.kernel.context import documentation
 from localmem.kernel.policy import Policy
 from localmem.kernel.prompts import prompt
@@ -112,7 +111,7 @@ def plan(
 
 _SETTINGS = {name: getattr(Settings(), name) for name in Settings.__dataclass_fields__ if name != "sampling"}
 """The settings that may be changed, each with its usual value; seed and temperature are options of their own."""
-_CHOICES = {"functions": tuple(name for name in SETS if name != "memory"), "heartbeat": ("derived", "asked")}
+_CHOICES = {"functions": ("small", "full"), "heartbeat": ("derived", "asked")}
 
 
 def _setting(text: str) -> tuple[str, Any]:

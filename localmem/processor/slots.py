@@ -10,7 +10,7 @@ import numpy as np
 from localmem.processor.llama import Llama, Logits, Row
 from localmem.processor.reuse import Move, common, in_order, moves
 
-WORTH_COPYING = 16
+WORTH_COPYING = 8
 """Tokens of a common beginning from which it is shared with a sequence that already holds it."""
 
 

@@ -102,7 +102,9 @@ class Snapshots:
         try:
             os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             size = self._llama.save(slot.sequence, fresh, slot.ids)
-            if not size or fresh.stat().st_size != size:  # the disk is full; to read that back ends the process
+            if (
+                not size or fresh.stat().st_size != size
+            ):  # the disk is full; to read that back ends the process
                 raise OSError("not saved")
             crc = _checksum(fresh)
             stamp = {**self._stamp, "file": fresh.name, "bytes": size, "crc": crc, "ids": slot.ids}

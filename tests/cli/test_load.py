@@ -13,7 +13,8 @@ def test_documents_are_loaded_found_and_taken_out(localmem: Run, tmp_path: Path)
     (tmp_path / "broken.pdf").write_bytes(b"no pdf")
     garden = str(tmp_path / "garden.md")
     first = localmem("load", garden, "--archive", "plants", "--json")
-    assert (first.returncode, first.stderr.count("\n")) == (0, 2)
+    assert first.returncode == 0, first.stderr
+    assert "1 loaded" in first.stderr.splitlines()[-1]  # in front of it, where it takes long, how far it is
     assert json.loads(first.stdout)[0]["state"] == "loaded"
     assert "1 unchanged" in localmem("load", garden, "--archive", "plants").stderr
     broken = localmem("load", str(tmp_path / "broken.pdf"))

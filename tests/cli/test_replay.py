@@ -123,7 +123,9 @@ Real = Callable[..., Result]
 def real(home: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Real:
     """Run the command line on the real model, in this process and on one thread."""
 
-    def loaded(registry: Registry, profile: Profile, options: Options) -> LlamaProcessor:
+    def loaded(
+        registry: Registry, profile: Profile, options: Options, snapshots: Path | None
+    ) -> LlamaProcessor:
         how = {"window": options.window, "grammar": options.grammar}
         return LlamaProcessor(smollm2, profile, **how, gpu_layers=0, threads=1)  # type: ignore[arg-type]
 

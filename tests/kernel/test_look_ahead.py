@@ -59,7 +59,9 @@ class Unhurried(ScriptedProcessor):
     @property
     def read(self) -> list[str]:
         """The prompts that were evaluated and no more."""
-        return [text for text, (_, limits, _) in zip(self.prompts, self.asked, strict=True) if not limits.tokens]
+        return [
+            text for text, (_, limits, _) in zip(self.prompts, self.asked, strict=True) if not limits.tokens
+        ]
 
 
 class Awake:
@@ -251,7 +253,9 @@ def test_an_interrupt_while_it_is_waited_for_leaves_the_digest(awake: Awake, ben
     assert any(isinstance(item, Call) for item in awake.tell())
 
 
-def test_a_message_while_it_is_waited_for_goes_first_and_leaves_the_digest(awake: Awake, bench: Bench) -> None:
+def test_a_message_while_it_is_waited_for_goes_first_and_leaves_the_digest(
+    awake: Awake, bench: Bench
+) -> None:
     awake.fill(0.95)
     awake.agent.look_ahead()
     awake.processor.summaries[0].reading = lambda: awake.agent.submit(user("Wait!")) and None
