@@ -1,4 +1,4 @@
-"""The look-ahead: an eviction is prepared while nobody waits, used once, and thrown away when it is no longer true."""
+"""The look-ahead: an eviction is prepared while nobody waits, used once, thrown away when no longer true."""
 
 from __future__ import annotations
 
