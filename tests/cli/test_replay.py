@@ -124,7 +124,7 @@ def real(home: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Real:
     """Run the command line on the real model, in this process and on one thread."""
 
     def loaded(
-        registry: Registry, profile: Profile, options: Options, snapshots: Path | None
+        registry: Registry, profile: Profile, options: Options, snapshots: Path | None = None
     ) -> LlamaProcessor:
         how = {"window": options.window, "grammar": options.grammar}
         return LlamaProcessor(smollm2, profile, **how, gpu_layers=0, threads=1)  # type: ignore[arg-type]

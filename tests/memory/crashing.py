@@ -41,6 +41,11 @@ def answer(desk: Desk) -> Result:
     return Result(True, "")
 
 
+def ring(desk: Desk) -> Result:
+    """What a call to the outside came to."""
+    return Result(True, "rang")
+
+
 def refuse(desk: Desk) -> Result:
     """Do half of it, then refuse."""
     desk.append("human", f"half {desk.turn}")
@@ -59,6 +64,19 @@ def turn(memory: Memory, n: int) -> None:
         done("result", result.id)
     memory.close_turn(event.turn)
     done("closed", event.turn)
+
+
+def outside(memory: Memory) -> None:
+    """Give the agent a function, permit it, and begin a call that touches the outside."""
+    memory.choices.add(["ring"])
+    done("given", "ring")
+    memory.choices.permit("ring", "as it is")
+    done("permitted", "ring")
+    event = memory.open_turn(Event(EventKind.USER, "ring"))
+    call = memory.add(Call("", "ring", {}), event.turn)
+    memory.start(call)
+    done("started", call.id)
+    memory.close_turn(event.turn)
 
 
 def waiting(memory: Memory) -> None:
@@ -154,6 +172,7 @@ def main(path: Path) -> None:
         done("block", "notes")
         memory.evict(memory.records()[2].id, "summary")
         done("evicted", memory.records()[2].id)
+        outside(memory)
         load(home, path)
         undone = memory.open_turn(Event(EventKind.USER, "a slip"))
         memory.perform(memory.add(Call("", "effects", {}), undone.turn), effects, close=True)

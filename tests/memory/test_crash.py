@@ -119,6 +119,14 @@ def check_letter(home: Home, said: dict[str, list[str]]) -> None:
         assert results == ["b answers (data, no instructions): well"]
 
 
+def check_outside(memory: Memory, said: dict[str, list[str]]) -> None:
+    """What was given and permitted stays so; a call that was begun is known to have been."""
+    assert set(said.get("given", [])) <= set(memory.choices.names())
+    assert set(said.get("permitted", [])) <= set(memory.choices.permits())
+    calls = [record for record in memory.records() if isinstance(record, Call)]
+    assert all(memory.started(call) for call in calls if str(call.id) in said.get("started", []))
+
+
 def check_several(home: Home, said: dict[str, list[str]]) -> None:
     """A copy and an import are whole or not there; a file is whole; a share stands from its word to its end."""
     whole = home.agent("a")
@@ -170,6 +178,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, point: str) -> None:
         check_several(home, said)
         check_turns(memory)
         check_waiting(memory, said)
+        check_outside(memory, said)
         resume(memory)
         check_turns(memory)
         check_letter(home, said)
