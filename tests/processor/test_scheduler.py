@@ -150,17 +150,14 @@ def test_one_is_cancelled_and_the_others_are_not_disturbed(engine: LlamaProcesso
 def test_who_generates_is_not_held_up_by_a_long_prompt(engine: LlamaProcessor) -> None:
     engine.begin_with([])
     order: list[str] = []
-    talking = start(engine, "Tell me a story.", "one")
+    talking = engine.generate(prompt(engine, "Tell me a story."), Prose(4000), Limits(60, owner="one"))
     talking.overrule = lambda choice: (order.append("talks"), choice.token)[1]
     reading = start(engine, "word " * 300, "two")
     reading.overrule = lambda choice: (order.append("reads"), choice.token)[1]
-    pieces = iter(talking)
-    next(pieces)
-    before = len(order)
-    reading.start()
-    list(pieces)
-    list(reading)
-    assert order[before:].index("reads") >= 4  # the prompt took several decodes, and the other spoke in each
+    engine._scheduler.ask(lambda: (talking.start(), reading.start()))
+    within([talking, reading])
+    assert order.index("reads") >= 4  # the prompt took several decodes, and the other spoke in each
+    assert "talks" in order[order.index("reads") :]
 
 
 def test_an_agent_may_generate_twice_at_once(engine: LlamaProcessor) -> None:
@@ -185,12 +182,18 @@ def ahead(engine: LlamaProcessor, owner: str = "one", tokens: int = 60) -> Llama
 
 def test_what_is_made_ahead_waits_while_somebody_else_is_served(engine: LlamaProcessor) -> None:
     order: list[str] = []
-    prepared = ahead(engine)
-    prepared.overrule = lambda choice: (order.append("ahead"), choice.token)[1]
-    prepared.start()
-    until(lambda: len(order) > 3)
-    urgent = start(engine, "Hello.", "two")
+    prepared, urgent = ahead(engine), start(engine, "Hello.", "two")
+
+    def prepares(choice: Choice) -> int:
+        order.append("ahead")
+        if len(order) == 4:
+            urgent.start()
+        return choice.token
+
+    prepared.overrule = prepares
     urgent.overrule = lambda choice: (order.append("urgent"), choice.token)[1]
+    prepared.start()
+    until(lambda: "urgent" in order)
     legal(finish(urgent))
     until(lambda: prepared.over)
     first, last = order.index("urgent"), len(order) - order[::-1].index("urgent")
