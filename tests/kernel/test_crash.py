@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import crashing_turns
 import pytest
+from killing import make_home, numbers, start
 
 from localmem.crash import POINTS
 from localmem.memory.home import Home
-from localmem.records import Block, Call, Event, EventKind, Result
+from localmem.records import Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
 TURN_POINTS = [
@@ -23,25 +21,6 @@ TURN_POINTS = [
     for point in POINTS
     if point.split(".")[0] in ("open_turn", "add", "perform", "passage", "evict", "settle", "index")
 ]
-
-
-def make_home(path: Path) -> None:
-    with Home.open(path, embedder=HashEmbedder()) as home:
-        home.create_agent("default").put_block(Block("human", "", 1_000_000), "user")
-
-
-def start(path: Path, first: int, last: int, crash_at: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, crashing_turns.__file__, str(path), str(first), str(last)],
-        env={**os.environ, "LOCALMEM_CRASH_AT": crash_at},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def numbers(output: str) -> list[int]:
-    return [int(line.split()[1]) for line in output.splitlines() if line.startswith("acknowledged")]
 
 
 def check(path: Path, acknowledged: list[int]) -> int:
@@ -73,7 +52,7 @@ def check(path: Path, acknowledged: list[int]) -> int:
 @pytest.mark.parametrize("passing", [1, 5])
 def test_a_kill_at_any_point_of_a_turn(tmp_path: Path, point: str, passing: int) -> None:
     make_home(tmp_path)
-    process = start(tmp_path, 0, 40, f"{point}:{passing}")
+    process = start(crashing_turns, tmp_path, 0, 40, f"{point}:{passing}")
     output, errors = process.communicate()
     if process.returncode == 0 and passing > 1:
         pytest.skip(f"{point} is not passed {passing} times")
@@ -87,7 +66,7 @@ def storm(path: Path, kills: int, seed: int) -> None:
     acknowledged: list[int] = []
     following = 0
     for _ in range(kills):
-        process = start(path, following, following + 10_000)
+        process = start(crashing_turns, path, following, following + 10_000)
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(chance.random() * 0.4)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,32 +11,14 @@ from pathlib import Path
 import crashing_events
 import pytest
 from crashing_events import number_of
+from killing import make_home, numbers, start
 
 from localmem.memory.home import Home
-from localmem.records import Block, Call, Event, EventKind, Result
+from localmem.records import Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
 WRITES = ("submit", "add_timer", "fire", "open_turn", "add", "perform", "set_aside")
 POINTS = [f"{write}.{moment}" for write in WRITES for moment in ("before", "commit", "committed")]
-
-
-def make_home(path: Path) -> None:
-    with Home.open(path, embedder=HashEmbedder()) as home:
-        home.create_agent("default").put_block(Block("human", "", 1_000_000), "user")
-
-
-def start(path: Path, first: int, last: int, crash_at: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, crashing_events.__file__, str(path), str(first), str(last)],
-        env={**os.environ, "LOCALMEM_CRASH_AT": crash_at},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def numbers(output: str) -> list[int]:
-    return [int(line.split()[1]) for line in output.splitlines() if line.startswith("acknowledged")]
 
 
 def check(path: Path, acknowledged: list[int]) -> int:
@@ -74,7 +53,7 @@ def check(path: Path, acknowledged: list[int]) -> int:
 @pytest.mark.parametrize("passing", [1, 3])
 def test_a_kill_at_any_point(tmp_path: Path, point: str, passing: int) -> None:
     make_home(tmp_path)
-    process = start(tmp_path, 0, 14, f"{point}:{passing}")
+    process = start(crashing_events, tmp_path, 0, 14, f"{point}:{passing}")
     output, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors
     check(tmp_path, numbers(output))
@@ -86,7 +65,7 @@ def storm(path: Path, kills: int, seed: int) -> None:
     acknowledged: list[int] = []
     following = 0
     for _ in range(kills):
-        process = start(path, following, following + 10_000)
+        process = start(crashing_events, path, following, following + 10_000)
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(chance.random() * 0.4)
