@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from localmem.functions.schema import Function
 from localmem.functions.standard import function_set
 from localmem.kernel.context import documentation
 from localmem.kernel.cutting import fit
+from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
     Calls,
-    Completion,
     CoreMemory,
     Documentation,
-    Generation,
     Instructions,
     Limits,
     Opening,
@@ -28,9 +27,6 @@ from localmem.processor.interface import (
     Summary,
 )
 from localmem.records import Event, EventKind, PageRead
-
-Complete = Callable[[Generation], Completion]
-"""Runs a generation to its end; a cancelled one says so."""
 
 MOST_TOKENS = 2000
 """A page is no longer, however wide the window: small models lose what stands in the middle."""

@@ -9,6 +9,7 @@ from typing import Annotated
 from localmem.functions.schema import Length, function
 from localmem.kernel.context import documentation
 from localmem.kernel.policy import NEARLY_FULL
+from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import prompt
 from localmem.kernel.settings import Settings
 from localmem.memory.audit import Pair, Remembered
@@ -17,10 +18,8 @@ from localmem.memory.desk import Desk
 from localmem.memory.memory import Memory
 from localmem.processor.interface import (
     Calls,
-    Completion,
     CoreMemory,
     Documentation,
-    Generation,
     Instructions,
     Limits,
     Opening,
@@ -96,7 +95,7 @@ class Tidy:
         memory: Memory,
         processor: Processor,
         settings: Settings,
-        complete: Callable[[Generation], Completion],
+        complete: Complete,
         condense: Callable[[Event], Iterator[Eviction]],
     ) -> None:
         self._memory, self._processor, self._settings = memory, processor, settings
