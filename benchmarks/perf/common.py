@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import platform
 import statistics
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 import click
 
+from localmem.bench.runfile import commit, machine
 from localmem.memory.home import default_home
 from localmem.processor.engine import LlamaProcessor
 from localmem.processor.interface import Calls
@@ -104,15 +103,6 @@ def spread(values: Sequence[float]) -> list[float]:
     return [round(value, 4) for value in statistics.quantiles(values, n=4)]
 
 
-def commit() -> str:
-    """Return the commit that runs, with a + where files differ from it; "" outside a checkout."""
-    here = Path(__file__).parent
-    run = lambda *words: subprocess.run(  # noqa: E731
-        ["git", *words], cwd=here, capture_output=True, text=True
-    ).stdout.strip()
-    return run("rev-parse", "--short=10", "HEAD") + ("+" if run("status", "--porcelain", "-uno") else "")
-
-
 def show(outcome: Outcome, model: str | None, as_json: bool) -> None:
     """Print a measurement: a table, and the JSON line if asked for."""
     _, profile = profile_of(model)
@@ -125,18 +115,6 @@ def show(outcome: Outcome, model: str | None, as_json: bool) -> None:
         click.echo(f"{key:{width}}  {_shown(value)}", err=as_json)
     if as_json:
         click.echo(json.dumps(line))
-
-
-def machine() -> str:
-    """Return the processor and the system that a figure was measured on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    from localmem.processor.machine import physical_cores
-
-    return f"{name}, {physical_cores()} cores, {platform.system()}"
 
 
 def _shown(value: object) -> str:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from benchmarks.perf.common import CALLS, RecordedCall, loaded
 from localmem.processor.interface import Calls
-from localmem.recording import find_run, of_case
+from localmem.recording import of_case
+from localmem.trace import shape_as_data
 
 
 @click.command()
@@ -29,8 +30,6 @@ from localmem.recording import find_run, of_case
 @click.option("--model", help="The model of the runs; else the default.")
 def main(runs: tuple[Path, ...], count: int, seed: int, model: str | None) -> None:
     """Choose calls of both tasks in equal parts and write them beside this file."""
-    from localmem.trace import shape_as_data
-
     with loaded(model) as processor:
         every = [[*calls_of(folder, processor.tokenizer.bytes)] for folder in runs]
     chosen: list[RecordedCall] = []
@@ -49,14 +48,14 @@ def main(runs: tuple[Path, ...], count: int, seed: int, model: str | None) -> No
     click.echo(f"{len(chosen)} calls of {sum(map(len, every))} in {CALLS}")
 
 
-def calls_of(folder: Path, spelled: object) -> Iterator[RecordedCall]:
+def calls_of(folder: Path, spelled: Callable[[Sequence[int]], bytes]) -> Iterator[RecordedCall]:
     """Yield the calls of every case of the runs in a folder."""
     for run in sorted(folder.rglob("*.jsonl")):
         for line in run.read_text("utf-8").splitlines()[1:]:
             case = json.loads(line)["case"]
-            for generation in of_case(find_run(run.parent, case), case).generations:
+            for generation in of_case(run, case).generations:
                 if isinstance(generation.shape, Calls) and not generation.cancelled:
-                    text = spelled(generation.prompt).decode()  # type: ignore[operator]
+                    text = spelled(generation.prompt).decode()
                     yield RecordedCall(run.parent.name, text, generation.shape, generation.limits.tokens)
 
 

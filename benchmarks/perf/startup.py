@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.perf.common import Outcome, alternating, median, profile_of, spread
 
-CHAT = [sys.executable, "-m", "localmem.cli.main"]
+LOCALMEM = str(Path(sys.executable).with_name("localmem"))
 
 
 def measure(model: str | None, n: int | None) -> Outcome:
@@ -29,7 +29,7 @@ def measure(model: str | None, n: int | None) -> Outcome:
         chat(home, profile.name)
         help_, bare, asking, raw = alternating(
             count,
-            lambda _: seconds([*CHAT, "--help"]),
+            lambda _: seconds([LOCALMEM, "--help"]),
             lambda _: seconds([sys.executable, "-c", "import click"]),
             lambda _: chat(home, profile.name),
             lambda _: seconds([sys.executable, "-c", load]),
@@ -65,7 +65,7 @@ def chat(home: Path, model: str) -> float:
     child, terminal = pty.fork()
     if not child:
         os.environ["TERM"] = "xterm"
-        os.execv(sys.executable, [*CHAT[:1], "-m", CHAT[2], "--home", str(home), "chat", "--model", model])
+        os.execv(LOCALMEM, [LOCALMEM, "--home", str(home), "chat", "--model", model])
     shown = b""
     while b">" not in shown.rpartition(b"/help shows")[2]:
         shown += os.read(terminal, 4096)
