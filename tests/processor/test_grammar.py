@@ -271,10 +271,14 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
     schema = parameter.schema
     if parameter.label:
         return st.sampled_from(LABELS)
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])  # type: ignore[arg-type]
     if schema["type"] == "integer":
         return st.integers(schema["minimum"], schema["maximum"])  # type: ignore[arg-type]
     if schema["type"] == "number":
         return st.sampled_from([0.0, 0.5, 1.0, 12.0])
+    if schema["type"] == "boolean":
+        return st.booleans()
     if "pattern" in schema and schema["pattern"] != DATE_PATTERN:
         return st.sampled_from(["in 10 minutes", "every 2 hours", "at 09:00", "2026-11-22 09:00"])
     if "pattern" in schema:
