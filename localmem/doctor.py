@@ -163,12 +163,10 @@ def _window(profile: Profile, trained: int) -> Check:
 
 
 def _memory(profile: Profile, path: Path | None) -> Check:
-    need, there = machine.memory_needed(profile, path), machine.available_memory()
-    fit = machine.fits(need, there)
-    text = f"{need / 1e9:.1f} GB needed, {there / 1e9:.1f} GB free"
-    mend = (
-        "close other programs, or chat with a smaller --model or --window" if fit in ("tight", "no") else ""
-    )
+    plan = machine.plan(profile, path, window=profile.window)
+    text = f"{plan.need / 1e9:.1f} GB needed, {plan.available / 1e9:.1f} GB free"
+    short = plan.fits in ("tight", "no")
+    mend = "close other programs, or chat with a smaller --model or --window" if short else ""
     return Check("memory", "warn" if mend else "ok", text, mend)
 
 

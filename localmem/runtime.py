@@ -20,12 +20,13 @@ from localmem.trace import Tracer
 
 if TYPE_CHECKING:
     from localmem.functions.schema import Function
-    from localmem.memory.forget import Plan
+    from localmem.memory.forget import Plan as Forgetting
     from localmem.memory.home import Home
     from localmem.memory.memory import Memory
     from localmem.memory.undo import Undone
     from localmem.processor.engine import LlamaProcessor
     from localmem.processor.interface import Processor
+    from localmem.processor.machine import Plan
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
 
@@ -121,6 +122,7 @@ def load_processor(
 
     path = registry.require(profile)
     trained = gguf.read(path).trained_window
+    plan = plan_memory(registry, profile, options)
     if options.window and trained and options.window > trained:
         raise UsageError(
             f"{profile.name} was trained for windows of at most {trained} tokens: use --window {trained} or less"
@@ -128,14 +130,29 @@ def load_processor(
     return LlamaProcessor(
         path,
         profile,
-        window=options.window,
+        window=plan.window,
         grammar=options.grammar,
         gpu_layers=options.gpu_layers,
         drafts=options.drafts,
         reuse=options.reuse,
         cache=options.cache,
-        agents=options.together,
+        agents=plan.agents,
         snapshots=snapshots,
+    )
+
+
+def plan_memory(registry: Registry, profile: Profile, options: Options) -> Plan:
+    """Return what a model is given of the memory that is free now; on a GPU, whose is not known, all it asks for."""
+    from localmem.processor import machine
+    from localmem.processor.build import uses_gpu
+
+    return machine.plan(
+        profile,
+        registry.locate(profile),
+        window=options.window,
+        agents=options.together,
+        cache=options.cache or profile.cache,
+        available=0 if uses_gpu(options.gpu_layers) else None,
     )
 
 
@@ -152,9 +169,9 @@ Loading = Callable[["Registry", "Profile"], AbstractContextManager[object]]
 class Session:
     """An agent awake in an open home, on a model that can be changed under it. The home is the caller's.
 
-    `permission` is asked before a function touches the outside; `notices` are lines for the person, on functions of
-    the agent's choice that could not be had. Raises UnknownAgent, UnknownModel, ModelMissing, ModelBroken and
-    WindowTooSmall.
+    `permission` is asked before a function touches the outside; `plan` is what its model was given of the memory;
+    `notices` are lines for the person, on that and on functions of the agent's choice that could not be had.
+    Raises UnknownAgent, UnknownModel, ModelMissing, ModelBroken and WindowTooSmall.
     """
 
     def __init__(
@@ -170,11 +187,25 @@ class Session:
         self._peers = peers or self._run_peer
         self.memory = memory_of(home, options.agent)
         self.permission = Permission(self.memory)
-        self.notices: list[str] = []
+        self._refused: list[str] = []
         self._traces = home.traces(options.agent)
         self.registry = registry_of(home.path)
         self._agent: Agent | None = None
         self.profile, self._agent = self._wake(choose_model(self.registry, options, self.memory))
+
+    @property
+    def notices(self) -> list[str]:
+        window, free = self.options.window or self.profile.window, f"{self.plan.available / 1e9:.1f} GB"
+        mend = "close other programs, or use --cache q8_0 or a smaller model"
+        if self.agent.processor.window < window:
+            cut = f"the window is {self.agent.processor.window:,} tokens instead of {window:,}"
+            return [f"{free} of memory are free, so {cut}: {mend}", *self._refused]
+        if self.plan.fits == "no":
+            return [
+                f"{self.plan.need / 1e9:.1f} GB of memory are needed and {free} free: {mend}",
+                *self._refused,
+            ]
+        return self._refused
 
     @property
     def agent(self) -> Agent:
@@ -202,7 +233,7 @@ class Session:
         self.agent.reload()
         return undone
 
-    def forget(self, plan: Plan) -> None:
+    def forget(self, plan: Forgetting) -> None:
         """Take away for good what `Memory.forgetting` named; the model is freed, for its cache holds it too.
 
         Raises DiskFault as `Home.forget` does.
@@ -348,7 +379,7 @@ class Session:
         from localmem.functions.standard import function_set
 
         names = self.memory.choices.names()
-        found, self.notices = offered(self.home.path, names, function_set(settings.functions))
+        found, self._refused = offered(self.home.path, names, function_set(settings.functions))
         return found
 
     def _awake(self, profile: Profile, tracer: Tracer) -> Agent:
@@ -365,6 +396,7 @@ class Session:
                 self.registry = registry_of(self.home.path)
                 profile = self._choose(profile.name)
             self.close()
+            self.plan = plan_memory(self.registry, profile, self.options)
             snapshots = self.home.path / "snapshots"
             processor = self._load(self.registry, profile, self.options, snapshots)
             tracer = Tracer(processor, most=MOST_TRACES)

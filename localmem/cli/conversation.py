@@ -15,6 +15,7 @@ from localmem.cli import permission, slash
 from localmem.cli.common import decoded, note, whole, wrapped
 from localmem.cli.idle import Idle
 from localmem.cli.others import watch
+from localmem.cli.progress import size
 from localmem.cli.turns import Printer, on_ctrl_c, play
 from localmem.errors import LocalmemError
 from localmem.functions.schema import Function
@@ -52,7 +53,8 @@ class Conversation:
     def _greeting(self) -> str:
         state = self._chat.talk.state()
         who = f"{state.agent} on {Path(state.model).name}"
-        return f"{who}, window {state.report.window:,} tokens. /help shows the commands."
+        window = f"window {state.report.window:,} tokens, {size(state.memory)} of memory"
+        return f"{who}, {window}. /help shows the commands."
 
     def _at_the_prompt(self) -> None:
         """Talk in a terminal: the prompt stands while the agent works."""

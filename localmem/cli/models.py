@@ -62,9 +62,10 @@ def fetch_model(home: Path, profile: Profile, *, missing: bool = False) -> Path:
 
 
 def _warn_of_memory(profile: Profile) -> None:
-    need, there = machine.memory_needed(profile, None), machine.available_memory()
-    if machine.fits(need, there) in ("tight", "no"):
-        click.echo(f"  it needs about {size(need)} of memory to run, and {size(there)} are free", err=True)
+    plan = machine.plan(profile, None, window=profile.window)
+    if plan.fits in ("tight", "no"):
+        free = size(plan.available)
+        click.echo(f"  it needs about {size(plan.need)} of memory to run, and {free} are free", err=True)
 
 
 @click.group()
@@ -92,7 +93,6 @@ def list_(json_: bool) -> None:
 
 def _row(registry: Registry, profile: Profile) -> dict[str, object]:
     path = registry.locate(profile)
-    need = machine.memory_needed(profile, path)
     return {
         "name": profile.name,
         "kind": profile.kind,
@@ -101,7 +101,7 @@ def _row(registry: Registry, profile: Profile) -> dict[str, object]:
         "licence": profile.licence,
         "tested": profile.tested,
         "present": path is not None,
-        "fits": machine.fits(need, machine.available_memory()) if profile.bytes else "unknown",
+        "fits": machine.plan(profile, path, window=profile.window).fits if profile.bytes else "unknown",
         "default": profile.name in (registry.default, registry.embedder),
     }
 
@@ -137,8 +137,8 @@ def describe(registry: Registry, profile: Profile) -> dict[str, object]:
     path = registry.locate(profile)
     known: dict[str, object] = {"name": profile.name, "path": str(path) if path else None} | asdict(profile)
     known["sources"] = [str(source) for source in profile.sources]
-    known["memory_bytes"] = machine.memory_needed(profile, path)
-    known["fits"] = machine.fits(machine.memory_needed(profile, path), machine.available_memory())
+    plan = machine.plan(profile, path, window=profile.window)
+    known["memory_bytes"], known["fits"] = plan.need, plan.fits
     if path is not None and path.is_file():
         facts = asdict(gguf.read(path))
         facts["chat_template"] = len(facts["chat_template"])

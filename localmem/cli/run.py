@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localmem.cli.common import loading, model_options, note, one_line, open_home
+from localmem.cli.progress import size
 from localmem.cli.screen import Status
 
 if TYPE_CHECKING:
@@ -92,15 +93,19 @@ def _signals() -> Iterator[_Came]:
 
 def _opening(service: Service, server: object) -> Iterator[str]:
     from localmem.cli.views import when
-    from localmem.runtime import choose_model, registry_of
+    from localmem.runtime import choose_model, plan_memory, registry_of
     from localmem.serve.address import socket_of
 
     home = service.home
-    profile = choose_model(registry_of(home.path), service.options, None)
+    registry = registry_of(home.path)
+    profile = choose_model(registry, service.options, None)
+    plan = plan_memory(registry, profile, service.options)
+    held = f"{plan.agents} agent{'' if plan.agents == 1 else 's'} at once"
     yield f"localmem run: home {home.path}"
     yield f"  socket  {socket_of(home.path)}, for you alone"
     yield f"  agents  {', '.join(row.name for row in home.agents()) or 'none yet: the first message makes one'}"
     yield f"  model   {profile.name}, for agents without one of their own; loaded when it is needed"
+    yield f"  memory  {size(plan.need)}: {held}, each with a window of {plan.window:,} tokens"
     due = service.next_due()
     yield f"  timer   {f'next at {when(due)}' if due else 'none'}"
     yield "Ctrl-C stops it; chat, ask and the other commands go through it meanwhile."

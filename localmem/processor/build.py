@@ -51,6 +51,13 @@ def installed() -> Build:
     return of(str(llama_cpp.__version__), said, libraries, bool(llama_cpp.llama_supports_gpu_offload()))
 
 
+def uses_gpu(layers: int | None = None) -> bool:
+    """Return whether a model with so many layers on the GPU, None: all, uses one; the installed build has to."""
+    import llama_cpp
+
+    return layers != 0 and bool(llama_cpp.llama_supports_gpu_offload())
+
+
 def of(version: str, said: str, libraries: Sequence[str], gpu: bool) -> Build:
     """Return a build by what llama.cpp says of itself, the names of its libraries, and whether it can use a GPU."""
     backends = [

@@ -27,6 +27,7 @@ from localmem.processor.interface import (
     Summary,
 )
 from localmem.processor.llama import Llama, Logits
+from localmem.processor.machine import cells
 from localmem.processor.registry import Profile
 from localmem.processor.scheduler import Scheduler
 from localmem.processor.slots import Slots
@@ -50,7 +51,7 @@ class LlamaProcessor:
     hold. `grammar` off lets the model write freely and reads its calls leniently: the baseline of benchmarks.
     `drafts` off generates one token a pass but for what the grammar forces. `reuse` "shift" moves what only
     changed its place in a prompt instead of evaluating it again: faster, and not exactly the same. `cache` is how
-    keys and values are kept (see `llama.CACHE_TYPES`). None leaves them to the profile.
+    keys and values are kept (see `machine.CACHE_BITS`). None leaves them to the profile.
     Raises ModelBroken when the file cannot be loaded.
     """
 
@@ -75,7 +76,7 @@ class LlamaProcessor:
         self.dialect = dialects.load(profile.dialect)
         self.llama = Llama(
             path,
-            cells=self._window * (agents + 1),  # one window more: for what is made ahead of need
+            cells=cells(self._window, agents),
             sequences=agents + 2,  # and one to put aside what moves
             cache=cache or profile.cache,
             gpu_layers=gpu_layers,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localmem.errors import ModelBroken
+from localmem.processor.build import uses_gpu
 from localmem.processor.machine import physical_cores
 
 Logits = NDArray[np.float32]
@@ -23,9 +24,6 @@ CHUNK_GPU = 512
 ABORTED = 2
 FULL = 1
 """What llama_decode returns when its abort callback said so, and when the cache has no cell left."""
-
-CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
-"""How keys and values may be kept; the quantised ones take about half and a quarter of the memory."""
 
 
 WIDE = ("AVX512", "MATMUL_INT8")
@@ -67,7 +65,7 @@ class Llama:
 
     Raises ModelBroken when the file cannot be loaded. `gpu_layers` None puts all layers on the GPU if the
     installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others
-    work too). `cache` is one of CACHE_TYPES. Only one thread may use it; `stop` is set from any.
+    work too). `cache` is one of `machine.CACHE_BITS`. Only one thread may use it; `stop` is set from any.
     """
 
     def __init__(
@@ -85,7 +83,7 @@ class Llama:
 
         _silence(llama_cpp)
         self._lib = llama_cpp
-        on_gpu = bool(llama_cpp.llama_supports_gpu_offload()) and gpu_layers != 0
+        on_gpu = uses_gpu(gpu_layers)
         self.on_gpu = on_gpu
         self.chunk = CHUNK_GPU if on_gpu else CHUNK_CPU
         self.cells, self.sequences, self.cache = cells, sequences, cache
@@ -119,7 +117,7 @@ class Llama:
         params.n_ctx, params.n_batch, params.n_ubatch = self.cells, self.chunk, self.chunk
         params.n_seq_max, params.kv_unified = self.sequences, True
         if self.cache != "f16":
-            params.type_k = params.type_v = getattr(lib, CACHE_TYPES[self.cache])
+            params.type_k = params.type_v = getattr(lib, f"GGML_TYPE_{self.cache.upper()}")
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # quantised values need it
         self.handle._ctx.close()
         self._context = lib.llama_init_from_model(self.handle._model.model, params)

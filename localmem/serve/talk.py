@@ -19,6 +19,7 @@ class State:
     """How an agent stands. `core` is the share of core memory in use, `unfinished` a turn that a crash left open.
 
     `waits`: there are events whose turn is due and that nobody else runs. `notices` are lines for the person.
+    `memory` is the bytes that the model takes when it runs.
     """
 
     agent: str
@@ -28,6 +29,7 @@ class State:
     unfinished: bool
     notices: tuple[str, ...] = ()
     waits: bool = False
+    memory: int = 0
 
 
 class Talk(Protocol):
@@ -130,4 +132,5 @@ def state_of(session: Session) -> State:
         session.memory.unfinished() is not None,
         tuple(session.notices),
         session.memory.inbox.ready(),
+        session.plan.need,
     )

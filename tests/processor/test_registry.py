@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -296,3 +297,20 @@ def test_a_model_of_the_hub_is_learnt_from_its_file(tmp_path: Path, tiny: Path) 
 def test_fit() -> None:
     assert [machine.fits(need, 100) for need in (0, 75, 90, 101)] == ["unknown", "yes", "tight", "no"]
     assert machine.available_memory() > 0
+
+
+def test_a_plan_gives_up_agents_before_it_cuts_the_window() -> None:
+    profile = replace(Registry.load()["qwen3-8b"], bytes=5_000_000_000, window=8192)
+
+    def planned(gigabytes: float, window: int | None = None, cache: str = "f16") -> tuple[int, int, str]:
+        free = int(gigabytes * 1e9)
+        plan = machine.plan(profile, None, window=window, agents=4, cache=cache, available=free)
+        return plan.window, plan.agents, plan.fits
+
+    assert planned(16) == (8192, 4, "yes")
+    assert planned(7.6) == (8192, 2, "tight")
+    assert planned(6) == (4608, 1, "tight")
+    assert planned(5) == (2048, 1, "no")
+    assert planned(6, window=8192) == (8192, 1, "no")
+    assert planned(6, cache="q8_0") == (8192, 1, "tight")
+    assert planned(0) == (8192, 4, "unknown")
