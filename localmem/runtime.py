@@ -303,11 +303,15 @@ class Session:
             self.options, self.memory, self.permission, self._traces = before
             raise
 
-    def close(self) -> None:
-        """Free the model."""
+    def close(self, *, gone: bool = False) -> None:
+        """Free the model. Of an agent that is `gone` it keeps nothing: others may go on using it."""
         agent, self._agent = self._agent, None
-        if agent is not None:
-            _tracer(agent).close()
+        if agent is None:
+            return
+        forget = getattr(_tracer(agent).processor, "forget", None)
+        if gone and forget is not None:
+            forget(agent.memory.name)
+        _tracer(agent).close()
 
     def _kept(self, agent: Agent, items: Iterator[Item], event: Event | None = None) -> Iterator[Item]:
         tracer = _tracer(agent)

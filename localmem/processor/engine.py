@@ -185,6 +185,17 @@ class LlamaProcessor:
         if snapshots is not None:
             self._scheduler.later(owner, lambda: [snapshots.save(slot) for slot in slots.of(owner)])
 
+    def forget(self, owner: str) -> None:
+        """Hold nothing of an agent any more, nor keep anything of it on disk: it is gone."""
+
+        def job() -> None:
+            for slot in self._slots.of(owner):
+                self._slots.forget(slot)
+            if self._snapshots is not None:
+                self._snapshots.drop(owner)
+
+        self._scheduler.ask(job)
+
     @property
     def grammars(self) -> Grammars:
         """The compiler of shapes, built on first use (it takes up to a second)."""

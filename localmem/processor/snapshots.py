@@ -96,6 +96,11 @@ class Snapshots:
         self.save(slot)
         self._saved.pop(slot.owner or "", None)
 
+    def drop(self, owner: str) -> None:
+        """Remove what is kept of an agent."""
+        shutil.rmtree(self._folder / owner, ignore_errors=True)
+        self._saved.pop(owner, None)
+
     def _write(self, folder: Path, slot: Slot) -> None:
         """Write state and stamp; the stamp names its state, so a kill between the two leaves the old pair."""
         fresh = folder / f"{os.urandom(8).hex()}.kv"

@@ -72,17 +72,6 @@ class Shared:
     def generate(self, prompt: Sequence[Segment], shape: Shape, limits: Limits) -> Generation:
         return self.processor.generate(prompt, shape, limits)
 
-    @property
-    def chunk(self) -> int:
-        """The most tokens of one decode; 0 where that is not known."""
-        return getattr(self.processor, "chunk", 0)
-
-    def rest(self, owner: str) -> None:
-        """Keep an agent's state on disk when there is time, where the processor can."""
-        rest = getattr(self.processor, "rest", None)
-        if rest is not None:
-            rest(owner)
-
     def close(self) -> None:
         """Let go of the model. Closing twice is fine."""
         if self._open:
@@ -90,5 +79,5 @@ class Shared:
             self._let_go()
 
     def __getattr__(self, name: str) -> Any:
-        """Return what a processor has beyond the seam (`rest`, `chunk`), where it has it."""
+        """Return what a processor has beyond the seam (`rest`, `forget`, `chunk`), where it has it."""
         return getattr(self.processor, name)

@@ -70,7 +70,7 @@ class Service:
                 if name not in names or self.home.agent(name) is not worker.memory
             ]
         for worker in gone:
-            worker.close()
+            worker.close(gone=True)
         self.start()
 
     def status(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Worker:
     def __init__(
         self, memory: Memory, wake: Callable[[], Session], told: Callable[[str, Event | None, End], None]
     ) -> None:
-        self.memory, self.busy, self.stopping = memory, False, False
+        self.memory, self.busy, self.stopping, self._gone = memory, False, False, False
         self._wake, self._told = wake, told
         self._gate = threading.Lock()
         self._session: Session | None = None
@@ -136,10 +136,13 @@ class Worker:
         if session is not None and self.busy:
             session.agent.interrupt()
 
-    def close(self) -> None:
-        """End the turn under way, keeping what was said, and free the model; returns when that is done."""
+    def close(self, *, gone: bool = False) -> None:
+        """End the turn under way, keeping what was said, and free the model; returns when that is done.
+
+        Of an agent that is `gone` the model keeps nothing.
+        """
         with self._gate:
-            self.stopping = True
+            self.stopping, self._gone = True, gone
         self.interrupt()
         self.memory.inbox.stir()
         self._thread.join()
@@ -158,7 +161,7 @@ class Worker:
             for job in self._jobs:
                 job()
             if self._session is not None:
-                self._session.close()
+                self._session.close(gone=self._gone)
 
     def _step(self) -> None:
         """Do the next thing: what was asked for between turns, a turn, or wait for either."""

@@ -234,6 +234,18 @@ def test_an_agent_that_loses_its_slot_finds_its_state_again(smollm2: Path, tmp_p
         engine.close()
 
 
+def test_an_agent_that_is_gone_leaves_nothing(smollm2: Path, tmp_path: Path) -> None:
+    engine, folder = load(smollm2, snapshots=tmp_path / "snapshots", agents=2), tmp_path / "snapshots"
+    for owner in (OWNER, "anna"):
+        talk(engine, owner=owner)
+        assert saved(engine, folder, owner)
+    engine.forget("anna")
+    assert not engine.held("anna")
+    assert engine.held(OWNER)
+    engine.close()
+    assert [path.name for path in folder.iterdir()] == [OWNER]
+
+
 def test_the_oldest_go_when_the_disk_is_spent(
     smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
