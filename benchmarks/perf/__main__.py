@@ -8,7 +8,7 @@ import click
 
 from benchmarks.perf.common import show
 
-NAMES = ("decode", "window", "resume", "agents", "startup", "turn")
+NAMES = ("decode", "window", "resume", "agents", "startup", "turn", "interrupt")
 
 
 @click.command()
