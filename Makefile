@@ -16,7 +16,7 @@ chat: $(VENV)/installed
 	@$(BIN)/localmem $(HOME_OPTION) chat
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not large"
+	$(BIN)/python -m pytest -m "not large" -n auto
 
 test-models: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m large

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+from localmem.errors import HomeInUse
 from localmem.processor import fetch
 from localmem.processor.registry import Registry
 
@@ -18,8 +20,16 @@ CACHE = Path("~/.cache/localmem-tests/models").expanduser()
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C be heard: a shell that starts the tests in the background has it ignored, by what they start too."""
+    """Let Ctrl-C be heard: a shell that starts the tests in the background has it ignored, by what they start too.
+
+    Of workers that run side by side each keeps to a core of its own, and so does what it starts: llama.cpp crawls
+    where its threads wait for one another on a core that others use.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, [cores[int(worker.removeprefix("gw")) % len(cores)]])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,7 +49,11 @@ def model(name: str) -> Path:
         path = registry.locate(registry[name])
         if path is not None and fetch.verify(registry[name], path):
             return path
-    return fetch.pull(Registry.load(CACHE)[name], CACHE)
+    while True:
+        try:
+            return fetch.pull(Registry.load(CACHE)[name], CACHE)
+        except HomeInUse:  # another worker is at it
+            time.sleep(1)
 
 
 @pytest.fixture(scope="session")
