@@ -38,7 +38,10 @@ NOTHING = "Nothing in it bears on the task."
 
 
 class Reader:
-    """Takes the steps of readings, each from what is on disk: a kill or an interruption loses one step at most."""
+    """Takes the steps of readings, each from what is on disk: a kill or an interruption loses one step at most.
+
+    Its generations are nobody's: beside its agent's a reading has a prompt of its own, of which no snapshot is kept.
+    """
 
     def __init__(
         self, readings: Readings, processor: Processor, settings: Settings, complete: Complete
@@ -125,7 +128,7 @@ class Reader:
         """Return what the model notes on a page, "" for nothing; None when it was interrupted."""
         shape = Calls(self._functions)
         shown = self._prompt(reading, self._shown(reading, page), self._ask(reading))
-        limits = Limits(self._answer, self._sampling, _owner(reading))
+        limits = Limits(self._answer, self._sampling)
         completion = self._complete(self._processor.generate(shown, shape, limits))
         if completion.cancelled:
             return None
@@ -138,7 +141,7 @@ class Reader:
         tokens = min(SUMMARY_TOKENS, self._answer)
         instruction = aside("condense", words=tokens * 2 // 3, task=_short(reading.task))
         shown = self._prompt(reading, Event(EventKind.DOCUMENT, text, note="notes"), instruction)
-        limits = Limits(tokens, self._sampling, _owner(reading))
+        limits = Limits(tokens, self._sampling)
         completion = self._complete(self._processor.generate(shown, Prose(4 * tokens), limits))
         if completion.cancelled:
             return None
@@ -183,8 +186,3 @@ def _listed(notes: Sequence[Note]) -> str:
 def _short(task: str) -> str:
     words = " ".join(task.split())
     return words if len(words) <= 200 else f"{words[:200]} ..."
-
-
-def _owner(reading: Reading) -> str:
-    """Return whom the cache is for: a reading has its own prompt, beside that of its agent."""
-    return f"reading {reading.id}"
