@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ import click
 from benchmarks.perf.common import Outcome, RecordedCall, loaded, profile_of, recorded, spread
 from localmem.processor.engine import LlamaProcessor
 from localmem.processor.interface import Limits, Prose, Segment
+from localmem.processor.llama import Row
 from localmem.processor.machine import physical_cores
 from localmem.records import Usage
 
@@ -32,13 +34,15 @@ def measure(model: str | None, n: int | None) -> Outcome:
     calls = recorded(n)
     registry, profile = profile_of(model)
     raw = Raw(str(registry.require(profile)), profile.window)
-    with loaded(model) as processor:
+    with loaded(model) as processor, watched(processor) as evaluating:
         usages: list[Usage] = []
         ours: list[float] = []
         free: list[float] = []
+        inside = 0.0
         for call in calls:
             ids = fitting(processor, call)
-            usage, seconds = constrained(processor, ids, call)
+            usage, seconds = constrained(processor, ids, call, evaluating)
+            inside += evaluating[0]
             raw.read(ids)
             usages.append(usage)
             ours.append(seconds)
@@ -58,6 +62,7 @@ def measure(model: str | None, n: int | None) -> Outcome:
         details={
             "tokens": tokens,
             "passes_per_token": usage.forward_passes / tokens,
+            "outside_decode_share": 1 - inside / sum(ours),
             "forced_share": usage.forced_tokens / tokens,
             "drafted": usage.drafted_tokens,
             "accepted": usage.accepted_tokens,
@@ -74,11 +79,37 @@ def fitting(processor: LlamaProcessor, call: RecordedCall) -> list[int]:
     return ids[-(processor.window - call.tokens) :]
 
 
-def constrained(processor: LlamaProcessor, ids: Sequence[int], call: RecordedCall) -> tuple[Usage, float]:
-    """Return the cost of a call and the seconds it took, its prompt being in the cache."""
+@contextmanager
+def watched(processor: LlamaProcessor) -> Iterator[list[float]]:
+    """Yield a list whose only value grows by the seconds that the processor spends inside llama.cpp's decode."""
+    spent, evaluate = [0.0], processor.llama.evaluate
+
+    def timed(rows: Sequence[Row]) -> bool:
+        started = time.perf_counter()
+        try:
+            return evaluate(rows)
+        finally:
+            spent[0] += time.perf_counter() - started
+
+    processor.llama.evaluate = timed  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        processor.llama.evaluate = evaluate  # type: ignore[method-assign]
+
+
+def constrained(
+    processor: LlamaProcessor, ids: Sequence[int], call: RecordedCall, evaluating: list[float] | None = None
+) -> tuple[Usage, float]:
+    """Return the cost of a call and the seconds it took, its prompt being in the cache.
+
+    `evaluating` is set to those of them that were spent inside decodes.
+    """
     said = [Segment(tuple(ids))]
     for _ in processor.generate(said, Prose(1), Limits(0)):
         pass
+    if evaluating is not None:
+        evaluating[0] = 0.0
     generation = processor.generate(said, call.shape, Limits(call.tokens))
     for _ in generation:
         pass
