@@ -16,7 +16,7 @@ chat: $(VENV)/installed
 	@$(BIN)/localmem $(HOME_OPTION) chat
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not large" -n auto
+	$(BIN)/python -m pytest -m "not large" -n auto --dist worksteal
 
 test-models: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m large

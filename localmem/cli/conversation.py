@@ -53,8 +53,7 @@ class Conversation:
     def _greeting(self) -> str:
         state = self._chat.talk.state()
         who = f"{state.agent} on {Path(state.model).name}"
-        window = f"window {state.report.window:,} tokens, {size(state.memory)} of memory"
-        return f"{who}, {window}. /help shows the commands."
+        return f"{who}, window {state.report.window:,}, memory {size(state.memory)}. /help for help."
 
     def _at_the_prompt(self) -> None:
         """Talk in a terminal: the prompt stands while the agent works."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,13 +96,15 @@ def test_it_says_what_it_serves_and_the_commands_go_through_it(
     localmem: Run, serve: Serve, home: Path, tmp_path: Path
 ) -> None:
     running = serve("--verbose")
-    assert running.lines[:5] == [
+    *opening, memory, timer = running.lines[:6]
+    assert opening == [
         f"localmem run: home {home}",
         f"  socket  {socket_of(home)}, for you alone",
         "  agents  none yet: the first message makes one",
         "  model   smollm2-135m-instruct, for agents without one of their own; loaded when it is needed",
-        "  timer   none",
     ]
+    assert re.fullmatch(r"  memory  \d+ MB: 2 agents at once, each with a window of 4,096 tokens", memory)
+    assert timer == "  timer   none"
     asked = localmem("ask", "remember tea is green")
     assert (asked.returncode, asked.stdout) == (0, "You said: remember tea is green\n"), asked
     assert asked.stderr == '· remembered in human: "tea is green"\n'
