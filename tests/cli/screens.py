@@ -26,8 +26,8 @@ class Terminal:
     def __init__(self, environment: dict[str, str], columns: int, *arguments: str) -> None:
         self.process, self.fd = pty.fork()
         if self.process == 0:
+            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
             os.execvpe(sys.executable, [sys.executable, str(PARROT), *arguments], environment)
-        ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self._screen = pyte.Screen(columns, ROWS)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = ""
