@@ -289,6 +289,7 @@ def _header(
     `vectors` says that archives are searched by meaning too.
     """
     profile = processor.profile
+    engine = {"drafts": processor.drafts, "reuse": processor.reuse, "cache": processor.llama.cache}
     shown = [prompt(each) for each in ("remember", "summarise", "alert")]
     offered = documentation(Policy(settings).functions, processor.abilities.howto)
     decides = (
@@ -302,6 +303,7 @@ def _header(
         shown,
         offered,
         *(() if vectors else ("by words alone",)),
+        *(f"{name} {value}" for name, value in engine.items() if value != getattr(profile, name)),
     )
     return {
         "task": job.task.name,
@@ -310,6 +312,7 @@ def _header(
         "sha256": processor.model,
         "window": processor.window,
         "chunk": processor.chunk,
+        "engine": engine,
         "dialect": profile.dialect,
         "gpu_layers": plan.options.gpu_layers,
         "seed": plan.options.seed,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localmem.cli.common import home_folder, loading, note, safe, to_json
+from localmem.cli.common import engine_options, home_folder, loading, note, safe, to_json
 from localmem.cli.screen import Status, columns
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _described(task: Task) -> Iterator[str]:
 @click.option("--window", type=click.IntRange(1), metavar="N", help="Tokens served (else the profile's).")
 @click.option("--seed", type=int, default=0, metavar="S", help="Seed of cases and sampling.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token.")
+@engine_options
 @click.option(
     "--set", "changed", multiple=True, metavar="NAME=VALUE", help="A kernel setting other than the profile's."
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from importlib import import_module
 from typing import Any
 
 import click
@@ -18,6 +20,8 @@ def command(quiet: bool, verbose: bool, **asked: Any) -> None:
 
     Where standard input is no terminal, each line of it is a message.
     """
+    # The terminal's part comes in while the model is loaded, which leaves Python alone.
+    threading.Thread(target=import_module, args=["localmem.cli.live"], daemon=True).start()
     from localmem.cli.conversation import Conversation
 
     with open_talk(asked, announce=True) as talk:

@@ -37,12 +37,7 @@ STARTING = 5.0
 
 _AGENT = click.option("--agent", default="default", show_default=True, help="Which agent.")
 
-_TURN = (
-    click.option("--model", metavar="NAME|FILE.gguf", help="Model to run it on (else the agent's own)."),
-    click.option("--window", type=click.IntRange(1), metavar="N", help="Tokens served (else the profile's)."),
-    click.option("--seed", type=int, default=0, metavar="S", help="Seed of the sampling."),
-    click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token."),
-    click.option("--gpu-layers", type=click.IntRange(0), metavar="N", help="Layers on the GPU (else all)."),
+_ENGINE = (
     click.option("--cache", type=click.Choice(["f16", "q8_0", "q4_0"]), help="How keys and values are kept."),
     click.option(
         "--reuse",
@@ -50,6 +45,15 @@ _TURN = (
         help="What only moved in a prompt: evaluate or shift it.",
     ),
     click.option("--drafts/--no-drafts", default=None, help="Guess copied text and verify it in one pass."),
+)
+
+_TURN = (
+    click.option("--model", metavar="NAME|FILE.gguf", help="Model to run it on (else the agent's own)."),
+    click.option("--window", type=click.IntRange(1), metavar="N", help="Tokens served (else the profile's)."),
+    click.option("--seed", type=int, default=0, metavar="S", help="Seed of the sampling."),
+    click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token."),
+    click.option("--gpu-layers", type=click.IntRange(0), metavar="N", help="Layers on the GPU (else all)."),
+    *_ENGINE,
     click.option("--grammar/--no-grammar", default=True, hidden=True),
 )
 
@@ -62,6 +66,11 @@ def agent_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `runtime.Options` has but for the agent, by the same names."""
     return reduce(lambda made, option: option(made), reversed(_TURN), command)
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of `runtime.Options` on which the speed of the engine depends, by the same names."""
+    return reduce(lambda made, option: option(made), reversed(_ENGINE), command)
 
 
 def turn_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,9 +16,7 @@ def test_each_line_is_a_message(localmem: Run) -> None:
     assert done.returncode == 0
     assert done.stdout == "You said: hello\nYou said: remember tea is green\n"
     greeting, memory = done.stderr.splitlines()
-    said = (
-        r"default on smollm2-135m-instruct, window 4,096, memory \S+ .B. /help for help."
-    )
+    said = r"default on smollm2-135m-instruct, window 4,096, memory \S+ .B. /help for help."
     assert re.fullmatch(said, greeting)
     assert memory == '· remembered in human: "tea is green"'
 
