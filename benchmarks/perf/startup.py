@@ -67,7 +67,7 @@ def chat(home: Path, model: str) -> float:
         os.environ["TERM"] = "xterm"
         os.execv(LOCALMEM, [LOCALMEM, "--home", str(home), "chat", "--model", model])
     shown = b""
-    while b">" not in shown.rpartition(b"/help for")[2]:
+    while b">" not in shown.partition(b"/help for")[2]:
         shown += os.read(terminal, 4096)
         if b"\x1b[6n" in shown:  # asks where the cursor is
             os.write(terminal, b"\x1b[1;1R")

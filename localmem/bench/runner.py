@@ -289,7 +289,7 @@ def _header(
     `vectors` says that archives are searched by meaning too.
     """
     profile = processor.profile
-    engine = {"drafts": processor.drafts, "reuse": processor.reuse, "cache": processor.llama.cache}
+    engine = {"drafts": processor.drafts, "reuse": processor.reuse, "cache": processor.cache}
     shown = [prompt(each) for each in ("remember", "summarise", "alert")]
     offered = documentation(Policy(settings).functions, processor.abilities.howto)
     decides = (

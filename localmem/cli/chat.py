@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -20,9 +21,15 @@ def command(quiet: bool, verbose: bool, **asked: Any) -> None:
 
     Where standard input is no terminal, each line of it is a message.
     """
-    # The terminal's part comes in while the model is loaded, which leaves Python alone.
-    threading.Thread(target=import_module, args=["localmem.cli.live"], daemon=True).start()
-    from localmem.cli.conversation import Conversation
-
+    threading.Thread(target=_bring_in, daemon=True).start()
     with open_talk(asked, announce=True) as talk:
+        from localmem.cli.conversation import Conversation
+
         Conversation(talk, quiet=quiet, verbose=verbose).run()
+
+
+def _bring_in() -> None:
+    """Import what will be needed while the store is opened and the model is loaded, which leaves Python alone."""
+    for name in ("llama_cpp", "localmem.processor.engine", "localmem.cli.conversation", "localmem.cli.live"):
+        with suppress(Exception):  # it is said where it is needed
+            import_module(name)

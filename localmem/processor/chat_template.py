@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from localmem.processor import template_sandbox
@@ -91,7 +92,10 @@ def model_layout(llama: Llama, tokenizer: Tokenizer, dialect: Dialect) -> Layout
         tokenizer.piece(token).decode("utf-8", "replace") if token >= 0 else ""
         for token in (tokenizer.bos, tokenizer.eos)
     )
+    scan = Thread(target=lambda: tokenizer.added)  # meanwhile the template is rendered by another process
+    scan.start()
     layout = layout_for(llama.metadata.get("tokenizer.chat_template", ""), dialect, bos=bos, eos=eos)
+    scan.join()
     for role in ("user", layout.results, "assistant") if layout.native else ():
         if tokenizer.added.isdisjoint(tokenizer.markup("".join(layout.around[role]))):
             return plain_layout(

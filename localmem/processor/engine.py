@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -83,8 +84,11 @@ class LlamaProcessor:
             threads=threads,
         )
         self.model = profile.sha256 or identity(path)
-        self.tokenizer = Tokenizer(self.llama.vocab)
-        self.layout = model_layout(self.llama, self.tokenizer, self.dialect)
+        with ThreadPoolExecutor(1) as aside:
+            opened = aside.submit(self.llama.open)
+            self.tokenizer = Tokenizer(self.llama.vocab)
+            self.layout = model_layout(self.llama, self.tokenizer, self.dialect)
+            opened.result()
         self._delimiters = {
             role: (self.tokenizer.markup(before), self.tokenizer.markup(after))
             for role, (before, after) in self.layout.around.items()
@@ -92,7 +96,7 @@ class LlamaProcessor:
         self._grammars: Grammars | None = None
         self._asks_heartbeat = profile.heartbeat == "asked"
         self.drafts = (profile.drafts if drafts is None else drafts) and self.llama.can_cut
-        self.reuse = reuse or profile.reuse
+        self.reuse, self.cache = reuse or profile.reuse, self.llama.cache
         self._slots = slots = Slots(self.llama, agents + 1)
         self._snapshots = Snapshots(snapshots, self.llama, slots, self._stamp()) if snapshots else None
         if self._snapshots is not None:

@@ -61,7 +61,7 @@ class Stop:
 
 
 class Llama:
-    """One model and one context of `sequences` sequences that share `cells` cells of the KV cache.
+    """One model and, once it is `open`, one context of `sequences` sequences that share `cells` cells of the cache.
 
     Raises ModelBroken when the file cannot be loaded. `gpu_layers` None puts all layers on the GPU if the
     installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others
@@ -86,7 +86,7 @@ class Llama:
         on_gpu = uses_gpu(gpu_layers)
         self.on_gpu = on_gpu
         self.chunk = CHUNK_GPU if on_gpu else CHUNK_CPU
-        self.cells, self.sequences, self.cache = cells, sequences, cache
+        self.path, self.cells, self.sequences, self.cache = path, cells, sequences, cache
         threads = threads or physical_cores()
         try:
             self.handle = llama_cpp.Llama(
@@ -108,11 +108,12 @@ class Llama:
         self.vocab = self.handle._model.vocab
         self.metadata: dict[str, str] = self.handle.metadata
         self.stop = Stop()
-        if not vocab_only:
-            self._open(path)
 
-    def _open(self, path: Path) -> None:
-        """Make the context that is used, in place of the one that llama-cpp-python made."""
+    def open(self) -> None:
+        """Make the context, in place of the one that llama-cpp-python made; nothing is evaluated before.
+
+        Raises ModelBroken when its cache does not fit.
+        """
         lib, params = self._lib, self.handle.context_params
         params.n_ctx, params.n_batch, params.n_ubatch = self.cells, self.chunk, self.chunk
         params.n_seq_max, params.kv_unified = self.sequences, True
@@ -124,7 +125,8 @@ class Llama:
         if not self._context:
             self.handle.close()
             raise ModelBroken(
-                f"{path}: a KV cache of {self.cells:,} tokens does not fit; use a smaller --window, or --cache q8_0"
+                f"{self.path}: a KV cache of {self.cells:,} tokens does not fit; "
+                "use a smaller --window, or --cache q8_0"
             )
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(self.chunk, 0, 1)

@@ -47,7 +47,7 @@ def render(
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-I", __file__], input=job.encode(), capture_output=True, timeout=PATIENCE
+            [sys.executable, "-I", "-S", __file__], input=job.encode(), capture_output=True, timeout=PATIENCE
         )
     except subprocess.TimeoutExpired:
         raise Refused(f"it took more than {PATIENCE} s") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 
@@ -18,20 +19,23 @@ class Tokenizer:
         self.eos: int = llama_cpp.llama_vocab_eos(vocab)
         self.bos: int = llama_cpp.llama_vocab_bos(vocab)
         self.adds_bos: bool = llama_cpp.llama_vocab_get_add_bos(vocab)
-        markup = (
-            llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
-            | llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
-            | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
-        )
-        self.added = frozenset(
-            token
-            for token in range(self.size)
-            if llama_cpp.llama_vocab_get_attr(vocab, token) & markup and self.piece(token).strip()
-        )
         self._spellings: dict[int, tuple[int, ...]] = {}
         self._ordinary: dict[bytes, int] = {}
         newline = self._tokenize("\n", special=False)
         self._lead = newline if self.bytes(newline) == b" \n" else ()
+
+    @cached_property
+    def added(self) -> frozenset[int]:
+        """The special and added tokens, which no content may hold; the vocabulary is gone through once for them."""
+        lib = self._lib
+        markup = (
+            lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        )
+        return frozenset(
+            token
+            for token in range(self.size)
+            if lib.llama_vocab_get_attr(self._vocab, token) & markup and self.piece(token).strip()
+        )
 
     def content(self, text: str) -> tuple[int, ...]:
         """Return the ids of text that somebody said: no id is ever one of a special or added token.

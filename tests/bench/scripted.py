@@ -25,7 +25,7 @@ MODEL = "smollm2-135m-instruct"
 class Scripted(ScriptedProcessor):
     """A scripted processor to be benchmarked; `began` are the ids cached when each generation began."""
 
-    chunk = 4
+    chunk, drafts, reuse, cache = 4, True, "exact", "f16"
 
     def __init__(self, script: Callable[[Shape], Move], window: int = 4096) -> None:
         super().__init__(script, window=window)

@@ -22,6 +22,7 @@ MARGIN = 1.0
 @pytest.fixture(scope="module")
 def llama(smollm2: Path) -> Iterator[Llama]:
     made = Llama(smollm2, cells=1024, sequences=5, gpu_layers=0, threads=1)
+    made.open()
     yield made
     made.close()
 
