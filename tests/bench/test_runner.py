@@ -64,6 +64,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Scripted]:
 
     def load(registry: object, profile: object, options: Options) -> Scripted:
         made.append(Echo(options.window or 8192))
+        made[-1].reuse = options.reuse or made[-1].reuse
         return made[-1]
 
     monkeypatch.setattr(runner, "load_processor", load)
@@ -337,9 +338,14 @@ def test_more_cases_may_be_asked_for_later(
 def test_settings_make_a_run_of_their_own(tmp_path: Path, registry: Registry, loaded: list[Scripted]) -> None:
     files = {
         next(run(tmp_path, registry, only=("ours",), n=1, **plan)).file
-        for plan in ({}, {"changed": {"max_steps": 3}}, {"options": Options(seed=1)})
+        for plan in (
+            {},
+            {"changed": {"max_steps": 3}},
+            {"options": Options(seed=1)},
+            {"options": Options(reuse="shift")},
+        )
     }
-    assert len(files) == 3
+    assert len(files) == 4
     other = runner.run(
         Plan(tasks=(task(instructions="Be brief."),), runs=tmp_path / "runs", only=("ours",)),
         registry,
