@@ -23,15 +23,15 @@ from localmem.processor.interface import (
 from localmem.processor.registry import Registry
 from localmem.records import Event, EventKind
 
-SMOL = "smollm2-135m-instruct"
 SMALL = Calls(function_set("small"), labels=("human", "persona"))
 MESSAGE = Calls(tuple(f for f in function_set("small") if f.name == "send_message"))
 
 
 def load(path: Path, **how: object) -> LlamaProcessor:
-    """Load SmolLM2 on the CPU, one thread; `how` goes to the processor."""
+    """Load a model of the registry, by its file, on the CPU, one thread; `how` goes to the processor."""
     settings: dict[str, object] = {"window": 512, "gpu_layers": 0, "threads": 1, **how}
-    return LlamaProcessor(path, Registry.load(Path("nowhere"))[SMOL], **settings)  # type: ignore[arg-type]
+    profile = next(profile for profile in Registry.load(Path("nowhere")) if profile.file == path.name)
+    return LlamaProcessor(path, profile, **settings)  # type: ignore[arg-type]
 
 
 def prompt(

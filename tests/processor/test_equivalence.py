@@ -32,9 +32,9 @@ VERSES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def engine(smollm2: Path) -> Iterator[LlamaProcessor]:
-    made = load(smollm2)
+@pytest.fixture(scope="module", params=["smollm2", pytest.param("qwen15", marks=pytest.mark.large)])
+def engine(request: pytest.FixtureRequest) -> Iterator[LlamaProcessor]:
+    made = load(request.getfixturevalue(request.param))
     yield made
     made.close()
 
