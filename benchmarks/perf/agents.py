@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.perf.common import Outcome, alternating, loaded, median, spread
+from benchmarks.perf.common import Outcome, alternating, compared, loaded, median
 from benchmarks.perf.talk import head, opening, queue
 from localmem.processor.decoding import LlamaGeneration
 from localmem.processor.engine import LlamaProcessor
@@ -34,21 +34,15 @@ def measure(model: str | None, n: int | None) -> Outcome:
             )
         held = {owner: len(processor.held(owner)) for owner in map(str, range(AGENTS))}
     at_once, in_turn = found[False]
-    return Outcome(
-        name="agents",
-        ratio=median(at_once) / median(in_turn),
-        ours=median(at_once),
-        peer=median(in_turn),
-        unit="tokens a second",
-        n=count,
-        details={
-            "agents": AGENTS,
-            "ours_quartiles": spread(at_once),
-            "peer_quartiles": spread(in_turn),
-            "with_drafts_ratio": median(found[True][0]) / median(found[True][1]),
-            "with_drafts": median(found[True][0]),
-            "cached_tokens": sum(held.values()),
-        },
+    return compared(
+        "agents",
+        "tokens a second",
+        at_once,
+        in_turn,
+        agents=AGENTS,
+        with_drafts_ratio=median(found[True][0]) / median(found[True][1]),
+        with_drafts=median(found[True][0]),
+        cached_tokens=sum(held.values()),
     )
 
 

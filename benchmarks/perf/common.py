@@ -103,6 +103,22 @@ def spread(values: Sequence[float]) -> list[float]:
     return [round(value, 4) for value in statistics.quantiles(values, n=4)]
 
 
+def compared(
+    name: str, unit: str, ours: Sequence[float], peer: Sequence[float], n: int | None = None, **details: Any
+) -> Outcome:
+    """Return a measurement of medians; `ratio` is ours by the peer's, `n` how many of ours there were."""
+    spreads = {"ours_quartiles": spread(ours), "peer_quartiles": spread(peer)}
+    return Outcome(
+        name=name,
+        ratio=median(ours) / median(peer),
+        ours=median(ours),
+        peer=median(peer),
+        unit=unit,
+        n=n or len(ours),
+        details=spreads | details,
+    )
+
+
 def show(outcome: Outcome, model: str | None, as_json: bool) -> None:
     """Print a measurement: a table, and the JSON line if asked for."""
     _, profile = profile_of(model)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 
-from benchmarks.perf.common import Outcome, loaded, median, spread
+from benchmarks.perf.common import Outcome, compared, loaded, median
 from localmem.kernel.agent import Agent
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
@@ -46,23 +46,16 @@ def measure(model: str | None, n: int | None) -> Outcome:
         lasts = whole(processor)
         rounds = [arrival(processor, chance.uniform(0, lasts), stops=True) for _ in range(count)]
         waits = [arrival(processor, chance.uniform(0, lasts), stops=False) for _ in range(min(count, PEERS))]
-    first, later = [r.first for r in rounds], [r.first for r in waits]
-    over = [r.over for r in rounds]
-    return Outcome(
-        name="interrupt",
-        ratio=median(first) / median(later),
-        ours=median(first),
-        peer=median(later),
-        unit="seconds to the first token",
-        n=count,
-        details={
-            "ours_quartiles": spread(first),
-            "ours_most": max(first),
-            "peer_quartiles": spread(later),
-            "stopped_after": median(over),
-            "stopped_after_most": max(over),
-            "turn_seconds": lasts,
-        },
+    first, over = [each.first for each in rounds], [each.over for each in rounds]
+    return compared(
+        "interrupt",
+        "seconds to the first token",
+        first,
+        [each.first for each in waits],
+        ours_most=max(first),
+        stopped_after=median(over),
+        stopped_after_most=max(over),
+        turn_seconds=lasts,
     )
 
 

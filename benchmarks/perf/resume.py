@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.perf.common import Outcome, alternating, loaded, median, spread
+from benchmarks.perf.common import Outcome, alternating, compared, loaded
 from benchmarks.perf.talk import head, opening, queue
 from benchmarks.perf.window import SAYS
 from localmem.kernel.agent import Agent
@@ -33,19 +33,13 @@ def measure(model: str | None, n: int | None) -> Outcome:
             count, lambda _: started(model, folder)[0], lambda _: started(model, "")[0]
         )
         reused = started(model, folder)[1]
-    return Outcome(
-        name="resume",
-        ratio=median(resumed) / median(afresh),
-        ours=median(resumed),
-        peer=median(afresh),
-        unit="seconds to the first token",
-        n=count,
-        details={
-            "ours_quartiles": spread(resumed),
-            "peer_quartiles": spread(afresh),
-            "reused_share": reused,
-            "second_turn_reused": second_turn(model),
-        },
+    return compared(
+        "resume",
+        "seconds to the first token",
+        resumed,
+        afresh,
+        reused_share=reused,
+        second_turn_reused=second_turn(model),
     )
 
 

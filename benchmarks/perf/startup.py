@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.perf.common import Outcome, alternating, median, profile_of, spread
+from benchmarks.perf.common import Outcome, alternating, compared, median, profile_of, spread
 
 LOCALMEM = str(Path(sys.executable).with_name("localmem"))
 
@@ -34,20 +34,14 @@ def measure(model: str | None, n: int | None) -> Outcome:
             lambda _: chat(home, profile.name),
             lambda _: seconds([sys.executable, "-c", load]),
         )
-    return Outcome(
-        name="startup",
-        ratio=median(asking) / median(raw),
-        ours=median(asking),
-        peer=median(raw),
-        unit="seconds to the prompt",
-        n=count,
-        details={
-            "help": median(help_),
-            "help_quartiles": spread(help_),
-            "bare_python": median(bare),
-            "chat_quartiles": spread(asking),
-            "load_quartiles": spread(raw),
-        },
+    return compared(
+        "startup",
+        "seconds to the prompt",
+        asking,
+        raw,
+        help=median(help_),
+        help_quartiles=spread(help_),
+        bare_python=median(bare),
     )
 
 

@@ -1,6 +1,6 @@
 """A whole turn of the agent: a message, the memory step, the reply; with drafts and without, in turn.
 
-`ratio` is the median time of a turn without drafts by that with them.
+`ratio` is the median time of a turn with drafts by that without.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.perf.common import Outcome, alternating, loaded, median, spread
+from benchmarks.perf.common import Outcome, alternating, compared, loaded
 from localmem.kernel.agent import Agent
 from localmem.memory.home import Home
 from localmem.processor.engine import LlamaProcessor
@@ -34,15 +34,7 @@ def measure(model: str | None, n: int | None) -> Outcome:
             count, lambda _: conversation(processor, True), lambda _: conversation(processor, False)
         )
         used = processor.drafts = True
-    return Outcome(
-        name="turn",
-        ratio=median(plain) / median(drafted),
-        ours=median(drafted),
-        peer=median(plain),
-        unit="seconds a turn",
-        n=count * len(SAID),
-        details={"ours_quartiles": spread(drafted), "peer_quartiles": spread(plain), "drafts": used},
-    )
+    return compared("turn", "seconds a turn", drafted, plain, n=count * len(SAID), drafts=used)
 
 
 def conversation(processor: LlamaProcessor, drafts: bool) -> float:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.perf.common import Outcome, alternating, loaded, median, spread
+from benchmarks.perf.common import Outcome, alternating, compared, loaded, median
 from benchmarks.perf.talk import head, lines, opening, queue
 from localmem.bench.prepared import Clock, record
 from localmem.functions.standard import function_set
@@ -44,21 +44,15 @@ def measure(model: str | None, n: int | None) -> Outcome:
             lambda number: wait(processor, number, True),
             lambda number: wait(processor, number, False),
         )
-    return Outcome(
-        name="window",
-        ratio=median(shifted) / median(again),
-        ours=median(shifted),
-        peer=median(again),
-        unit="seconds to the first token",
-        n=count,
-        details={
-            "ours_quartiles": spread(shifted),
-            "peer_quartiles": spread(again),
-            "reused_share": moved,
-            "wait_ratio": median(ahead) / median(without),
-            "wait_ahead": median(ahead),
-            "wait_without": median(without),
-        },
+    return compared(
+        "window",
+        "seconds to the first token",
+        shifted,
+        again,
+        reused_share=moved,
+        wait_ratio=median(ahead) / median(without),
+        wait_ahead=median(ahead),
+        wait_without=median(without),
     )
 
 
