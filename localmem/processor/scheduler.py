@@ -17,6 +17,12 @@ from localmem.processor.work import Work
 
 Found = TypeVar("Found")
 
+MOST_ROWS = {"cpu": 5}
+"""Tokens that several works generate in one decode at most, by `Llama.kind`: more cost less in a second decode.
+
+From eight rows on llama.cpp repacks the weights, which pays for prompts alone (benchmarks/README.md).
+"""
+
 LEAST_CHUNK = 16
 """Rows that are left to a prompt at least, where others generate in the same decode."""
 
@@ -39,6 +45,7 @@ class Scheduler:
         self._batch: list[Work] = []
         self._closing = self._stepping = self._crowded = False
         self._mover: Work | None = None
+        self._most = min(llama.chunk, MOST_ROWS.get(llama.kind, llama.chunk))
         self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
         self._thread.start()
 
@@ -211,16 +218,17 @@ class Scheduler:
         parts: list[tuple[Work, int]] = []
         reading = [work for work in seated if not work.begun]
         room = self._llama.chunk - (LEAST_CHUNK if reading and going else 0)
-        for index, work in enumerate(going):
-            work.draft(max(0, room // max(1, len(going)) - work.missing))
-            if len(rows) + work.missing + len(work.drafts) > room:
+        most = room if reading or len(going) == 1 else min(room, self._most)
+        for work in going:
+            work.draft(max(0, most // len(going) - work.missing))
+            if len(rows) + work.missing + len(work.drafts) > most:
                 work.drafts = []
-            if len(rows) + work.missing > room and rows:
-                self._works.remove(work)  # first in the next batch
-                self._works.insert(0, work)
-                del going[index:]
-                break
-            parts.append((work, self._add(rows, work, room - len(rows))))
+            if len(rows) + work.missing <= most or not rows:
+                parts.append((work, self._add(rows, work, room - len(rows))))
+        if len(parts) < len(going):  # who has to wait is first in the next decode
+            served = [work for work, _ in parts]
+            with self._changed:
+                self._works[:] = [work for work in self._works if work not in served] + served
         parts += [(work, self._add(rows, work, self._llama.chunk - len(rows))) for work in reading]
         return rows, [(work, count) for work, count in parts if count]
 

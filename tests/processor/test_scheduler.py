@@ -21,8 +21,9 @@ from localmem.processor.choosing import Choice
 from localmem.processor.decoding import LlamaGeneration
 from localmem.processor.engine import LlamaProcessor
 from localmem.processor.interface import Completion, Limits, Prose, Sampling
-from localmem.processor.llama import Llama
+from localmem.processor.llama import Llama, Row
 from localmem.processor.reuse import common
+from localmem.processor.work import Work
 
 pytestmark = pytest.mark.model
 
@@ -130,6 +131,30 @@ def test_eight_agents_at_once_take_fewer_decodes_than_one_after_the_other(engine
         assert len(counted) < 0.6 * alone
     finally:
         del engine.llama.evaluate  # type: ignore[method-assign]
+
+
+def test_each_has_its_turn_where_a_decode_holds_fewer(
+    engine: LlamaProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "drafts", False)
+    monkeypatch.setattr(engine._scheduler, "_most", 3)
+    for each in AGENTS:  # the prompts are in the cache
+        list(engine.generate(prompt(engine, "Count."), Prose(300), Limits(0, owner=each)))
+    served: list[set[str]] = []
+    decode = engine._scheduler._decode
+
+    def watched(rows: list[Row], works: list[Work]) -> bool:
+        served.append({work.limits.owner for work in works})
+        return decode(rows, works)
+
+    monkeypatch.setattr(engine._scheduler, "_decode", watched)
+    asked = [engine.generate(prompt(engine, "Count."), Prose(300), Limits(9, owner=each)) for each in AGENTS]
+    engine._scheduler.ask(lambda: [each.start() for each in asked])
+    within(asked)
+    full = [owners for owners in served if len(owners) == 3]
+    assert len(full) > 10
+    for first in range(3, len(full) - 5):  # in between all have begun, and none has done
+        assert len(set().union(*full[first : first + 3])) == 8, "nobody waits for longer than the others"
 
 
 def test_one_is_cancelled_and_the_others_are_not_disturbed(engine: LlamaProcessor) -> None:
