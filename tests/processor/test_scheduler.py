@@ -6,6 +6,7 @@ import gc
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -140,21 +141,21 @@ def test_each_has_its_turn_where_a_decode_holds_fewer(
     monkeypatch.setattr(engine._scheduler, "_most", 3)
     for each in AGENTS:  # the prompts are in the cache
         list(engine.generate(prompt(engine, "Count."), Prose(300), Limits(0, owner=each)))
-    served: list[set[str]] = []
+    served: Counter[str] = Counter()
     decode = engine._scheduler._decode
 
     def watched(rows: list[Row], works: list[Work]) -> bool:
-        served.append({work.limits.owner for work in works})
+        if sum(work.begun for work in engine._scheduler._works) == len(AGENTS):
+            served.update(work.limits.owner for work in works)
+            assert len(works) <= 3
+            assert max(served.values()) - min(served[each] for each in AGENTS) <= 1, served
         return decode(rows, works)
 
     monkeypatch.setattr(engine._scheduler, "_decode", watched)
-    asked = [engine.generate(prompt(engine, "Count."), Prose(300), Limits(9, owner=each)) for each in AGENTS]
+    asked = [engine.generate(prompt(engine, "Count."), Prose(300), Limits(30, owner=each)) for each in AGENTS]
     engine._scheduler.ask(lambda: [each.start() for each in asked])
     within(asked)
-    full = [owners for owners in served if len(owners) == 3]
-    assert len(full) > 10
-    for first in range(3, len(full) - 5):  # in between all have begun, and none has done
-        assert len(set().union(*full[first : first + 3])) == 8, "nobody waits for longer than the others"
+    assert min(served[each] for each in AGENTS) > 5
 
 
 def test_one_is_cancelled_and_the_others_are_not_disturbed(engine: LlamaProcessor) -> None:
