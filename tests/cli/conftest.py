@@ -23,7 +23,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
     """What the process sees: this home, no colour asked for or against, no settings of the tester's own."""
-    dropped = ("NO_COLOR", "LOCALMEM_CRASH_AT", "PARROT_DELAY")
+    dropped = ("COLUMNS", "LINES", "NO_COLOR", "LOCALMEM_CRASH_AT", "PARROT_DELAY")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {"LOCALMEM_HOME": str(home), "LOCALMEM_MODEL": "smollm2-135m-instruct"}
 

@@ -237,7 +237,7 @@ def test_lines_break_at_words(terminal: Open, columns: int) -> None:
     shown = screen.say("count to 60")
     assert "59 60" in shown
     screen.say("/help")
-    assert all(len(line) < columns for line in screen.lines)
+    assert all(len(line) < columns for line in screen.lines), screen.shown
 
 
 def test_a_narrower_window(terminal: Open) -> None:
