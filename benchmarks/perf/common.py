@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from localmem.bench.runfile import commit, machine
-from localmem.memory.home import default_home
+from localmem.kernel.agent import Agent
+from localmem.memory.home import Home, default_home
 from localmem.processor.engine import LlamaProcessor
 from localmem.processor.interface import Calls
 from localmem.processor.profile import Profile
 from localmem.processor.registry import Registry
-from localmem.runtime import Options, choose_model, registry_of
+from localmem.runtime import Options, choose_model, registry_of, settings_of
 from localmem.trace import shape_from_data
 
 CALLS = Path(__file__).with_name("calls.jsonl.gz")
@@ -80,6 +81,11 @@ def loaded(model: str | None, **how: Any) -> Iterator[LlamaProcessor]:
         yield processor
     finally:
         processor.close()
+
+
+def awake(home: Home, processor: LlamaProcessor) -> Agent:
+    """Return a new agent of a home on a loaded model, with the model's own settings."""
+    return Agent(home.create_agent("default"), processor, settings_of(processor.profile, Options()))
 
 
 def alternating(count: int, *measures: Callable[[int], float]) -> list[list[float]]:

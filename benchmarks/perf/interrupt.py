@@ -14,13 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 
-from benchmarks.perf.common import Outcome, compared, loaded, median
-from localmem.kernel.agent import Agent
+from benchmarks.perf.common import Outcome, awake, compared, loaded, median
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.processor.engine import LlamaProcessor
 from localmem.records import Call, Event, EventKind, Result
-from localmem.runtime import Options, settings_of
 
 BEFORE = (
     "Please remember that my sister Clara lives in Lisbon, then tell me a long story about her and the sea."
@@ -68,10 +66,6 @@ def whole(processor: LlamaProcessor) -> float:
                 pass
             lasts = time.perf_counter() - started
     return lasts
-
-
-def awake(home: Home, processor: LlamaProcessor) -> Agent:
-    return Agent(home.create_agent("default"), processor, settings_of(processor.profile, Options()))
 
 
 def arrival(processor: LlamaProcessor, moment: float, *, stops: bool) -> Round:

@@ -12,14 +12,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.perf.common import Outcome, alternating, compared, loaded
+from benchmarks.perf.common import Outcome, alternating, awake, compared, loaded
 from benchmarks.perf.talk import head, opening, queue
 from benchmarks.perf.window import SAYS
-from localmem.kernel.agent import Agent
 from localmem.memory.home import Home
 from localmem.processor.interface import Limits
 from localmem.records import Call, Event, EventKind
-from localmem.runtime import Options, settings_of
 
 FILLED = 1500
 
@@ -66,7 +64,7 @@ def once(model: str | None, snapshots: Path | None) -> tuple[float, float]:
 def second_turn(model: str | None) -> float:
     """Return the share of the second turn's prompt tokens that were in the cache."""
     with loaded(model) as processor, TemporaryDirectory() as folder, Home.open(Path(folder)) as home:
-        agent = Agent(home.create_agent("default"), processor, settings_of(processor.profile, Options()))
+        agent = awake(home, processor)
         prompts = reused = 0
         for number, said in enumerate(
             ("My name is Mira and I live in Bergen.", "What is the weather like there?")

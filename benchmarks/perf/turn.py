@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.perf.common import Outcome, alternating, compared, loaded
-from localmem.kernel.agent import Agent
+from benchmarks.perf.common import Outcome, alternating, awake, compared, loaded
 from localmem.memory.home import Home
 from localmem.processor.engine import LlamaProcessor
 from localmem.records import Event, EventKind
-from localmem.runtime import Options, settings_of
 
 SAID = (
     "My name is Mira and I live in Bergen.",
@@ -42,7 +40,7 @@ def conversation(processor: LlamaProcessor, drafts: bool) -> float:
     processor.drafts = drafts
     processor.begin_with([])
     with TemporaryDirectory() as folder, Home.open(Path(folder)) as home:
-        agent = Agent(home.create_agent("default"), processor, settings_of(processor.profile, Options()))
+        agent = awake(home, processor)
         for _ in agent.turn(Event(EventKind.USER, "Hello!")):  # fills the cache
             pass
         started = time.perf_counter()

@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import reduce
@@ -60,22 +60,27 @@ _TURN = (
 
 def agent_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --agent."""
-    return _AGENT(command)
+    return _with((_AGENT,), command)
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `runtime.Options` has but for the agent, by the same names."""
-    return reduce(lambda made, option: option(made), reversed(_TURN), command)
+    return _with(_TURN, command)
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of `runtime.Options` on which the speed of the engine depends, by the same names."""
-    return reduce(lambda made, option: option(made), reversed(_ENGINE), command)
+    return _with(_ENGINE, command)
 
 
 def turn_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `runtime.Options` has, by the same names."""
-    return reduce(lambda made, option: option(made), (*reversed(_TURN), _AGENT), command)
+    return _with((_AGENT, *_TURN), command)
+
+
+def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options, which `--help` shows in this order."""
+    return reduce(lambda made, option: option(made), reversed(options), command)
 
 
 @contextmanager
