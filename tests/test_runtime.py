@@ -16,7 +16,8 @@ from localmem.processor.interface import Calls, Shape
 from localmem.processor.profile import Profile
 from localmem.processor.registry import Registry
 from localmem.records import Call, Event, EventKind
-from localmem.runtime import Options, Session, registry_of, settings_of
+from localmem.runtime import Options, registry_of, settings_of
+from localmem.session import Session
 from localmem.testing import ScriptedProcessor
 
 OLD, NEW = "qwen2.5-coder-0.5b-instruct", "qwen3-8b"

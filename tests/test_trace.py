@@ -29,7 +29,8 @@ from localmem.processor.interface import (
 )
 from localmem.recording import KEPT, Setup, keep, kept, of_turn
 from localmem.records import Call, Event, EventKind, Item, Usage
-from localmem.runtime import Options, Session
+from localmem.runtime import Options
+from localmem.session import Session
 from localmem.testing import ScriptedProcessor
 from localmem.trace import Trace, Tracer, packed, unpacked
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from localmem.memory.memory import Memory
     from localmem.processor.profile import Profile
     from localmem.processor.registry import Registry
-    from localmem.runtime import Session
     from localmem.serve.client import Client
     from localmem.serve.talk import State, Talk
+    from localmem.session import Session
 
 __all__ = ["as_json", "home_folder"]
 
@@ -139,7 +139,8 @@ def open_session(asked: dict[str, Any], *, announce: bool = False) -> Iterator[S
     A model that is not on this machine is fetched first, after its size and source were said. `announce`
     shows on a terminal what is being loaded.
     """
-    from localmem.runtime import Options, Session
+    from localmem.runtime import Options
+    from localmem.session import Session
 
     with open_home(served=False) as home:
         status = Status(announce)

@@ -24,7 +24,7 @@ from localmem.cli.turns import Printer, came_from_outside, nothing, on_ctrl_c
 from localmem.cli.views import speed
 from localmem.errors import LocalmemError
 from localmem.functions.schema import Function
-from localmem.kernel.agent import refuse_unusable
+from localmem.kernel.arrival import refuse_unusable
 from localmem.permission import Answer
 from localmem.records import Call, Event, EventKind, Item
 

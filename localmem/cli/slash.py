@@ -13,8 +13,8 @@ from typing import Literal
 from localmem.cli import views
 from localmem.errors import UsageError
 from localmem.records import Event, Item, Usage
-from localmem.runtime import Session
 from localmem.serve.talk import LocalTalk, Talk
+from localmem.session import Session
 
 
 class Leave(Exception):

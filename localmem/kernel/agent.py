@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 from threading import Lock
 
-from localmem.errors import BadInput, FunctionError, LocalmemError
+from localmem.errors import LocalmemError
 from localmem.functions import executor
 from localmem.functions.schema import Function
 from localmem.functions.standard import TELLS
-from localmem.kernel.arrival import login, stamped
+from localmem.kernel.arrival import login, refuse_unusable, stamped
 from localmem.kernel.context import MainContext, Report
-from localmem.kernel.policy import NOT_TOLD, Made, Policy
+from localmem.kernel.outside import UNKNOWN, Outside, Peers, Permit, alone, refused
+from localmem.kernel.policy import NOT_TOLD, Made, Policy, pointless
 from localmem.kernel.pressure import Pressure
 from localmem.kernel.prompts import ASIDE_TOKENS, prompt, question
 from localmem.kernel.readahead import related, written
@@ -25,27 +26,7 @@ from localmem.memory.desk import Desk
 from localmem.memory.events import TIMED
 from localmem.memory.memory import Memory, Turn
 from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
-from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result, Usage, spoken
-
-UNKNOWN = "it is not known whether this was done: it was stopped in its midst"
-"""What comes of a call to the outside that was begun and never came to its end."""
-
-Peers = Callable[[str, Callable[[], bool], Callable[[], bool]], None]
-"""Lets another agent know that something waits for it: called with its name; returns once the second argument says
-that it is done, the third that this agent is to stop, or when it gives up."""
-
-
-def alone(name: str, done: Callable[[], bool], stopped: Callable[[], bool]) -> None:
-    """Nobody runs the other agents: what waits for them is found when somebody does."""
-
-
-Permit = Callable[[Call, Function], str]
-"""Asked before a call that touches the outside runs; returns "" for yes, else what the model is told."""
-
-
-def refused(call: Call, function: Function) -> str:
-    """Permit nothing: nobody is there to ask."""
-    return f"not permitted: {function.name} {function.touches}, and nobody was there to ask"
+from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result, Usage
 
 
 class Agent:
@@ -71,7 +52,7 @@ class Agent:
         self.memory, self.processor, self.settings = memory, processor, settings
         self._clock = clock
         self._policy = Policy(settings, functions)
-        self._permit, self._peers = permit, peers
+        self._outside = Outside(memory, permit, peers, lambda: self._stops)
         self.context = MainContext(
             processor,
             settings,
@@ -154,7 +135,7 @@ class Agent:
         """Go on with a reading to its end, or until it is interrupted; yield each step. Raises UsageError."""
         self._interrupted, self._heard = False, self._called
         while (reading := self.memory.readings.get(number)).state == "open":
-            if self._interrupted or self._gives_way:
+            if self._stops:
                 return
             yield from self._reader.step(reading)
 
@@ -176,7 +157,7 @@ class Agent:
             with self._closing(asked):
                 for item in work.run(asked, steps):
                     yield item
-                    if self._interrupted or self._gives_way:
+                    if self._stops:
                         break
                 self.memory.close_turn(asked.turn)
         finally:
@@ -250,6 +231,11 @@ class Agent:
         """Whether a person said something since the turn under way began: `_called` and `_heard` are tickets."""
         return self._called > self._heard
 
+    @property
+    def _stops(self) -> bool:
+        """Whether the turn under way is to end."""
+        return self._interrupted or self._gives_way
+
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
         self.context.forget_ahead()
@@ -276,7 +262,8 @@ class Agent:
     def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
         offered = {function.name for function in self._policy.functions}
         others = self.memory.others() if TELLS in offered else ()
-        return self._policy.shape(event, made, self.context.blocks, final, self._pointless(), others)
+        void = pointless(self.memory, self.context.queue, offered)
+        return self._policy.shape(event, made, self.context.blocks, final, void, others)
 
     def _show_edits(self) -> None:
         """Show core memory anew if it is no longer what the prompt says: a block may be shared with others."""
@@ -284,28 +271,6 @@ class Agent:
         if blocks != self.context.blocks:
             self.context.show_core(blocks)
             self.context.forget_ahead()  # lines of core memory are among what was read
-
-    def _pointless(self) -> set[str]:
-        """Return the functions that can do nothing: searches of what is empty or all in the queue, for one."""
-        held = self.memory.counts()
-        said = sum(bool(spoken(record)) for record in self.context.queue)
-        nothing = set() if held.archival else {"archival_memory_search"}
-        offered = {function.name for function in self._policy.functions}
-        if "go_on" in offered and not self.memory.inbox.interrupted():
-            nothing.add("go_on")
-        if "open_document" in offered:
-            nothing |= self._unread()
-        if "remove_timer" in offered and not self.memory.inbox.timers():
-            nothing.add("remove_timer")
-        return nothing | (
-            set() if held.recall > said else {"conversation_search", "conversation_search_date"}
-        )
-
-    def _unread(self) -> set[str]:
-        """Return the functions on documents and shared archives that have nothing to work on."""
-        nothing = set() if self.memory.documents() else {"open_document", "next_page", "read_document"}
-        writable = any(may for _, may in self.memory.attachments())
-        return nothing if writable else nothing | {"archive_insert"}
 
     def _read_ahead(self, event: Event, made: Sequence[Made]) -> None:
         """Put what memory holds on a person's message in front of it, once a turn.
@@ -366,7 +331,7 @@ class Agent:
         wrong = self._policy.objection(call, made, shown)
         function = self._policy.named(call)
         apart = function is None or function.outside or not function.desk
-        told = self._run_apart(call, shape, crashed) if apart and not wrong else None
+        told = self._outside.run(call, shape, crashed) if apart and not wrong else None
 
         def work(desk: Desk) -> Result:
             if told is not None:
@@ -380,7 +345,7 @@ class Agent:
             return final or not self._policy.goes_on(event, [*made, (call, result)])
 
         if call.function == TELLS and not wrong:
-            self._await_answer(call, shape)
+            self._outside.await_answer(call, shape)
         seen = self._seen_by(call) if crashed else self.context.blocks
         result = self.memory.perform(call, work, close=closes)
         made.append((call, result))
@@ -388,31 +353,8 @@ class Agent:
         if call.function == "page_out" and result.ok:
             self.context.load(self.memory)
         self._show_edits()
-        self._stir(event, call, result)
+        self._outside.stir(event, call, result)
         return result
-
-    def _await_answer(self, call: Call, shape: Calls) -> None:
-        """Deliver a message to another agent that is to answer it, and let that agent run until it has.
-
-        The message is on disk by the call's id: after a crash it is not sent twice, and its answer is not lost.
-        """
-        with suppress(FunctionError):  # which performing the call tells the model
-            _, arguments = executor.checked(call, shape.functions, shape.labels)
-            if arguments["wait"]:
-                self.memory.post(call, str(arguments["agent"]), str(arguments["message"]))
-                self._peers(
-                    str(arguments["agent"]),
-                    lambda: self.memory.heard_out(call),
-                    lambda: self._interrupted or self._gives_way,
-                )
-
-    def _stir(self, event: Event, call: Call, result: Result) -> None:
-        """Let another agent know that a message, or an answer, waits for it."""
-        name = self.memory.told_by(event.turn) if event.kind is EventKind.PEER else None
-        if call.function == TELLS and result.ok:
-            name = str(call.arguments["agent"])
-        if name is not None:
-            self._peers(name, lambda: True, lambda: False)
 
     def _seen_by(self, call: Call) -> list[Block]:
         """Return the blocks as they were when a call was made: since the crash others may have edited them."""
@@ -421,27 +363,6 @@ class Agent:
             v.block.label: v.block for v in versions if not call.created_at or v.created_at <= call.created_at
         }
         return list(seen.values())
-
-    def _run_apart(self, call: Call, shape: Calls, crashed: bool) -> Result:
-        """Run a call without a desk. What touches the outside is permitted first, and then marked as started.
-
-        The person is asked while the call is on disk and no mark is: after a crash before the answer, it is asked
-        again; after one behind the mark, nobody knows.
-        """
-        if crashed and self.memory.started(call):
-            return Result(False, UNKNOWN)
-        stopped = executor.STOPPED.set(lambda: self._interrupted or self._gives_way)
-        try:
-            function, _ = executor.checked(call, shape.functions, shape.labels)
-            if function.touches and (refusal := self._permit(call, function)):
-                return Result(False, refusal)
-            if function.outside:
-                self.memory.start(call)
-            return Result(True, executor.run(call, shape.functions, shape.labels, None))
-        except FunctionError as error:
-            return Result(False, str(error))
-        finally:
-            executor.STOPPED.reset(stopped)
 
     def _abandon(self, event: Event, said: str) -> None:
         """Keep what had been said when a turn was interrupted, and close the turn."""
@@ -480,7 +401,7 @@ class Agent:
     def _under_way(self, generation: Generation) -> Generation:
         """Let `interrupt` end a generation, even where it came before the start."""
         self._generation = generation
-        if self._interrupted or self._gives_way:
+        if self._stops:
             generation.cancel()
         return generation
 
@@ -493,15 +414,3 @@ class Agent:
             self._generation = None
             self.usage += generation.completion.usage
         return generation.completion
-
-
-def refuse_unusable(event: Event) -> None:
-    """Raise BadInput for an event whose text cannot be stored, or is an empty message."""
-    if event.kind is EventKind.USER and not event.text.strip():
-        raise BadInput("the message is empty: write something")
-    try:
-        event.text.encode()
-    except UnicodeEncodeError as error:
-        raise BadInput(
-            f"the message holds half a character (position {error.start}): paste it again, as UTF-8"
-        ) from None

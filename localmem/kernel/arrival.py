@@ -1,10 +1,11 @@
-"""What is told beside an event: the time when it matters, and who comes back after how long."""
+"""What comes in: whether it can be stored, and what is told beside it, the time and who is back after how long."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from localmem.errors import BadInput
 from localmem.kernel.settings import Settings
 from localmem.memory.memory import Counts
 from localmem.memory.when import spelt
@@ -12,6 +13,18 @@ from localmem.records import Event, EventKind
 
 INTERRUPTED = "earlier work was interrupted for this"
 """What is told beside the event that other work gave way to."""
+
+
+def refuse_unusable(event: Event) -> None:
+    """Raise BadInput for an event whose text cannot be stored, or is an empty message."""
+    if event.kind is EventKind.USER and not event.text.strip():
+        raise BadInput("the message is empty: write something")
+    try:
+        event.text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"the message holds half a character (position {error.start}): paste it again, as UTF-8"
+        ) from None
 
 
 def stamped(

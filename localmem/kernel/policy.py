@@ -21,8 +21,9 @@ from localmem.functions.standard import (
 from localmem.kernel.settings import Settings
 from localmem.memory.correction import SELF, corrected
 from localmem.memory.ground import told
+from localmem.memory.memory import Memory
 from localmem.processor.interface import Calls, Verdict
-from localmem.records import Block, Call, Event, EventKind, Result
+from localmem.records import Block, Call, Event, EventKind, Record, Result, spoken
 
 VERDICT = "states_a_fact"
 """The question of the memory step, as a field of its calls: yes leads to an edit, no to nothing."""
@@ -154,11 +155,6 @@ class Policy:
             return False
         return not told(str(call.arguments.get(ADDS[call.function], "")), event.text)
 
-    def outside(self, call: Call) -> bool:
-        """Return whether a call touches more than the agent's memory."""
-        function = self.named(call)
-        return function is not None and function.outside
-
     def named(self, call: Call) -> Function | None:
         """Return the function that a call names, offered now or not; None where there is none."""
         return next((function for function in self.functions if function.name == call.function), None)
@@ -191,6 +187,24 @@ def is_question(text: str) -> bool:
     sentences = [each for each in SENTENCE_END.split(said) if each.strip()]
     asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not TELLING.search(said))
     return bool(asks) and len(sentences) == 1
+
+
+def pointless(memory: Memory, queue: Sequence[Record], offered: Collection[str]) -> set[str]:
+    """Return the functions that can do nothing now: searches of what is empty or all in the queue, for one."""
+    held = memory.counts()
+    nothing = set() if held.archival else {"archival_memory_search"}
+    if held.recall <= sum(bool(spoken(record)) for record in queue):
+        nothing |= {"conversation_search", "conversation_search_date"}
+    if "go_on" in offered and not memory.inbox.interrupted():
+        nothing.add("go_on")
+    if "remove_timer" in offered and not memory.inbox.timers():
+        nothing.add("remove_timer")
+    if "open_document" in offered:
+        if not memory.documents():
+            nothing |= {"open_document", "next_page", "read_document"}
+        if not any(may_write for _, may_write in memory.attachments()):
+            nothing.add("archive_insert")
+    return nothing
 
 
 def is_empty(call: Call, result: Result) -> bool:

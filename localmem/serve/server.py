@@ -18,12 +18,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from localmem import __version__
 from localmem.errors import LocalmemError, UnknownAgent, UsageError
 from localmem.records import Event, EventKind
-from localmem.runtime import Session
 from localmem.serve.address import bind, may_open, socket_of
 from localmem.serve.service import Service
 from localmem.serve.talk import Slash, state_of
 from localmem.serve.wire import VERSION, Begin, End, Frame, failed, pack, plain
 from localmem.serve.worker import Subscription, Worker
+from localmem.session import Session
 
 BEAT = 5.0
 """Seconds of silence after which a stream carries an empty line, so that a side that is gone is noticed."""

@@ -14,10 +14,11 @@ from typing import Any
 from localmem import __version__
 from localmem.memory.home import Home
 from localmem.records import Event
-from localmem.runtime import Loading, Options, Session, memory_of
+from localmem.runtime import Options, memory_of
 from localmem.serve.models import Models
 from localmem.serve.wire import End
 from localmem.serve.worker import Worker
+from localmem.session import Loading, Session
 
 PATIENCE = 300.0
 """Seconds that an agent waits for the answer of another; it comes as an event then."""

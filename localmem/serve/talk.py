@@ -10,8 +10,8 @@ from typing import Protocol
 from localmem.kernel.context import Report
 from localmem.permission import Ask
 from localmem.records import Event, Item, Usage
-from localmem.runtime import Session
 from localmem.serve.wire import Frame
+from localmem.session import Session
 
 
 @dataclass(frozen=True, slots=True)

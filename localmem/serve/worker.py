@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import TypeVar, cast
 
 from localmem.errors import LocalmemError, ServerGone
-from localmem.kernel.agent import refuse_unusable
+from localmem.kernel.arrival import refuse_unusable
 from localmem.memory.memory import Memory
 from localmem.records import Event, EventKind, Item, Usage
-from localmem.runtime import Session
 from localmem.serve.wire import Begin, End, Frame, failed
+from localmem.session import Session
 
 T = TypeVar("T")
 

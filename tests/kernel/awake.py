@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from localmem.functions.schema import Function
-from localmem.kernel.agent import Agent, Permit, refused
+from localmem.kernel.agent import Agent
+from localmem.kernel.outside import Permit, refused
 from localmem.kernel.settings import Settings
 from localmem.memory.home import Home
 from localmem.records import Call, Event, EventKind, Item
