@@ -124,6 +124,7 @@ class Agent:
             opening = self.memory.add(opening, 0)
             self.context.add(opening)
             yield opening
+        yield from self._pressure.warn(now)
         event = self.memory.open_turn(stamped(event, now, counts.last_active, self.settings, interrupts))
         self.context.add(event)
         with self._closing(event):
@@ -239,7 +240,7 @@ class Agent:
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
         self.context.forget_ahead()
-        self._pressure.show_summary(event)
+        self.context.keep(event)
         while True:
             if self._gives_way:
                 self.memory.inbox.set_aside(event.turn)

@@ -27,6 +27,9 @@ SMALLEST_SEGMENT = 48
 NOTHING_READ = (0, Segment(()))
 """The id of an event and what is shown of what was read ahead for it: here nothing was read for any."""
 
+KEPT = 8
+"""The event that is being worked on is shown in one part of so many of the room, at most, once it left the queue."""
+
 LONG = 400
 """Characters from which a result is shown with its number, so that the model can page it out."""
 
@@ -84,6 +87,7 @@ class MainContext:
         self._core_text = ""
         self._core = self._summary = Segment(())
         self._queue: list[Entry] = []
+        self._kept = Segment(())
         self._aside: Call | None = None
         self._ahead = NOTHING_READ
         self._evicted_at = 0
@@ -221,7 +225,7 @@ class MainContext:
 
     def _shown_queue(self) -> list[Segment]:
         """The queue, with what was read ahead in front of the event that it is for."""
-        segments: list[Segment] = []
+        segments = [self._kept] if self._kept else []
         for entry in self._queue:
             if entry.record.id == self._ahead[0] and self._ahead[1]:
                 segments.append(self._ahead[1])
@@ -281,6 +285,14 @@ class MainContext:
         self._queue = [entry for entry in self._queue if entry.record.id not in gone]
         if self._ahead[0] in gone:
             self._hide_ahead()
+
+    def keep(self, event: Event) -> None:
+        """Show the event that is being worked on in front of the queue if it has left it, until the next one.
+
+        A model that reads what it found, and not for what, forgets what it was asked.
+        """
+        left = event.id not in {record.id for record in self.queue}
+        self._kept = fit(event, self.room // KEPT, self._processor) if left else Segment(())
 
     def squeeze(self) -> None:
         """Cut what is largest, again and again, until everything fits the room; nothing on disk changes.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import RLock
 
 from localmem.kernel.context import MainContext
+from localmem.kernel.summary import repeats
 from localmem.processor.interface import Completion, Generation, Limits, Processor, Prose, Segment, Shape
 from localmem.records import Record
 
@@ -73,7 +74,8 @@ class LookAhead:
 
     def _text(self) -> str:
         done = self._generation.completion
-        return "" if done.cancelled else done.text.strip()
+        text = "" if done.cancelled else done.text.strip()
+        return "" if repeats(text, self._context.blocks) else text
 
 
 ENOUGH = 0.85

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
 from localmem.kernel.context import MainContext
 from localmem.kernel.lookahead import Asked, LookAhead
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.kernel.summary import digest, unanswered
+from localmem.kernel.summary import digest, repeats
 from localmem.memory.memory import Memory
 from localmem.processor.interface import Completion, Generation, Limits, Processor, Prose
-from localmem.records import Event, EventKind, Eviction, Item, Record
+from localmem.records import Event, EventKind, Eviction, Record
 
 Complete = Callable[[Generation], Completion]
 """Waits for a generation to come to its end."""
@@ -32,17 +33,23 @@ class Pressure:
         self._settings, self._complete = settings, complete
         self._ahead: LookAhead | None = None
 
-    def relieve(self, event: Event) -> Iterator[Item]:
-        """Make room before a decode: yield the alert or the eviction that it took, if any."""
+    def warn(self, now: datetime) -> Iterator[Event]:
+        """Tell the model before an event that the window fills; yield the alert, if there is one.
+
+        Never within a turn: behind a question or what was found on it, a small model answers the alert instead.
+        """
         context, limits = self._context, self._settings
         if limits.warn_at < context.pressure <= limits.evict_at and not context.alerted:
             text = prompt("alert").format(percent=round(100 * context.pressure))
-            alert = self._memory.add(Event(EventKind.ALERT, text), event.turn)
+            alert = self._memory.add(Event(EventKind.ALERT, text, created_at=now), 0)
             context.add(alert)
             yield alert
-        if context.pressure > limits.evict_at:
+
+    def relieve(self, event: Event) -> Iterator[Eviction]:
+        """Make room before a decode: yield the eviction that it took, if any."""
+        if self._context.pressure > self._settings.evict_at:
             yield from self._evict(event)
-        context.squeeze()
+        self._context.squeeze()
 
     def look_ahead(self) -> None:
         """Begin what the next eviction will need, where it is near: a summary, then the prompt that will show it.
@@ -73,13 +80,6 @@ class Pressure:
             self._ahead.stop()
             self._ahead = None
 
-    def show_summary(self, event: Event) -> None:
-        """Show the summary, and in it the event that is being worked on if it has left the queue."""
-        summary = self._memory.summary()
-        if event.id not in {record.id for record in self._context.queue}:
-            summary += unanswered(event)
-        self._context.show_summary(summary)
-
     def _evict(self, event: Event) -> Iterator[Eviction]:
         """Move the oldest records out of the queue; a summary takes their place."""
         before, leaving = self._context.used, self._context.leaving()
@@ -96,7 +96,8 @@ class Pressure:
         stays = next(record for record in self._memory.queue() if record.id > leaving[-1].id)
         self._memory.evict(stays.id, summary, event.turn)
         self._context.drop(leaving)
-        self.show_summary(event)
+        self._context.show_summary(summary)
+        self._context.keep(event)
         yield Eviction(len(leaving), summary, before, self._context.used)
 
     def _summarise(self, leaving: Sequence[Record]) -> str:
@@ -106,6 +107,8 @@ class Pressure:
         if asked is not None:
             completion = self._complete(self._processor.generate(*asked))
             text = "" if completion.cancelled else completion.text.strip()
+        if repeats(text, self._context.blocks):
+            text = ""
         return text or digest(leaving, self._memory.summary(), 4 * self._summary_tokens)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from localmem.records import Event, EventKind, Record, spoken
+from localmem.records import Block, Event, EventKind, Record, spoken
 
 SENTENCE = 120
 """Characters kept of each message in a digest."""
@@ -32,7 +32,7 @@ def digest(records: Sequence[Record], before: str, characters: int) -> str:
     return "\n".join(part for part in (old, *reversed(lines)) if part)[:characters]
 
 
-def unanswered(event: Event) -> str:
-    """Return the line that keeps a message alive which leaves the queue before it was answered."""
-    said = " ".join(event.text.split())
-    return f"\nStill to be answered: {said if len(said) <= 300 else said[:300] + ' ...'}"
+def repeats(summary: str, blocks: Sequence[Block]) -> bool:
+    """Return whether a summary only says what core memory shows anyway, as a small model's does now and then."""
+    said = " ".join(summary.split())
+    return any(said in " ".join(block.value.split()) for block in blocks)

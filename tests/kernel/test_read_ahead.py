@@ -49,7 +49,7 @@ def read(prompt: str) -> list[str]:
 def ahead(context: MainContext) -> bool:
     """Return whether memories stand in the queue that no record is."""
     shown = context.report().sections["queue"]
-    return shown > sum(len(context._shown(record)) for record in context.queue)
+    return shown > len(context._kept) + sum(len(context._shown(record)) for record in context.queue)
 
 
 def common(one: str, other: str) -> str:

@@ -149,7 +149,7 @@ def test_a_window_too_small_names_the_smallest_that_works(bench: Bench) -> None:
         bench.wake([], window=least - 1)
 
 
-def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(bench: Bench) -> None:
+def test_a_message_that_is_evicted_before_its_answer_still_stands_in_front_of_the_queue(bench: Bench) -> None:
     searches = [calls("conversation_search", query=f"elephant {n}") for n in range(12)]
     script = [*searches, says("done")]
     moves = iter([*script, says("welcome")])
@@ -160,10 +160,35 @@ def test_a_message_that_is_evicted_before_its_answer_is_kept_in_the_summary(benc
         lambda shape: "S." if isinstance(shape, Prose) else next(moves), window=1600, max_steps=14
     )
     run(agent, "please find the elephant")
-    assert "please find the elephant" in processor.prompts[-1]
-    assert "please find the elephant" not in bench.memory.summary()
+    asked = "<user> please find the elephant"
+    queue = [record.id for record in agent.context.queue]
+    assert all(record.id not in queue for record in bench.memory.records() if asked[7:] == spoken(record))
+    assert processor.prompts[-1].index(asked) < processor.prompts[-1].index("<call>")
     run(agent, "thanks")
-    assert "Still to be answered" not in processor.prompts[-1]
+    assert asked not in processor.prompts[-1]
+
+
+def test_an_alert_never_stands_behind_what_is_to_be_answered(bench: Bench) -> None:
+    """A small model takes the last thing that it reads for the thing to answer."""
+    agent, processor = bench.wake(
+        lambda shape: "Summary." if isinstance(shape, Prose) else says("noted"), window=2048, warn_at=0.3
+    )
+    for number in range(60):
+        items = run(agent, words(40, f"m{number}x"))
+        kinds = [item.kind for item in items if isinstance(item, Event)]
+        assert kinds[-1] is EventKind.USER
+        last = processor.prompts[-1]
+        assert last.rindex("<user>") > last.rfind("<alert>") or EventKind.ALERT not in kinds
+
+
+def test_a_summary_that_only_repeats_core_memory_gives_way_to_a_digest(bench: Bench) -> None:
+    bench.memory.put_block(Block("human", "Your name is Ada.\nYou row.", 2000), "user")
+    agent, _ = bench.wake(lambda shape: "Your name  is Ada." if isinstance(shape, Prose) else says("noted"))
+    evictions = [
+        item for n in range(40) for item in run(agent, words(90, f"m{n}x")) if isinstance(item, Eviction)
+    ]
+    assert evictions
+    assert all("Ada" not in eviction.summary and "Person: m" in eviction.summary for eviction in evictions)
 
 
 texts = st.one_of(
