@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localmem.cli.common import as_json, note, one_line, open_home, open_session, safe, to_json
-from localmem.cli.progress import Meter
+from localmem.cli.progress import Meter, size
 from localmem.cli.turns import counted, on_ctrl_c
 from localmem.errors import UsageError
 
@@ -113,7 +113,7 @@ def load_into(archive: Archive, paths: Sequence[Path]) -> list[FileLoaded]:
     from localmem.loading import Advance, load
 
     files: list[FileLoaded] = []
-    meter = Meter("loading", "", lambda count: f"{count / 1e6:.1f} MB")
+    meter = Meter("loading", "", size)
     items = load(archive, paths)
     try:
         with closing(items):  # type: ignore[type-var]

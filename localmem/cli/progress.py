@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 import click
@@ -13,8 +14,13 @@ from localmem.processor.fetch import Progress
 
 def size(count: float) -> str:
     """Return a number of bytes as people read it."""
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
+
+_LATELY = 20.0
+"""Seconds that the rate of a Meter is taken from: what was there already went quickly before, and tells nothing."""
 
 _QUICK = 50_000_000
 """Bytes that are hashed before anybody could read of it."""
@@ -82,15 +88,18 @@ class Meter:
     def __init__(self, verb: str, unit: str, amount: Callable[[float], str]) -> None:
         self._verb, self._unit, self._amount = verb, unit, amount
         self._line = Status(faint=False)
-        self._since, self._first, self._drawn, self._tenth = 0.0, 0, 0.0, 0
+        self._drawn, self._tenth = 0.0, 0
+        self._lately: deque[tuple[float, int]] = deque()
 
     def __call__(self, done: int, total: int, name: str = "") -> None:
         """Show how far the work is."""
         now = time.monotonic()
-        if not self._since:
-            self._since, self._first = now, done
+        lately = self._lately
+        lately.append((now, done))
+        while now - lately[0][0] > _LATELY and len(lately) > 2:
+            lately.popleft()
         share = done / total if total else 1.0
-        if now - self._since < 1:
+        if now - lately[0][0] < 1:
             return
         if self._line.live and now - self._drawn > 0.1:
             self._drawn = now
@@ -104,8 +113,8 @@ class Meter:
         self._line.clear()
 
     def _shown(self, done: int, total: int, share: float, now: float, name: str) -> str:
-        filled, seconds = round(share * 24), now - self._since
-        rate = (done - self._first) / seconds if seconds > 0.5 else 0.0
+        filled, (since, first) = round(share * 24), self._lately[0]
+        rate = (done - first) / (now - since)
         line = f"  {self._verb} [{'#' * filled}{'-' * (24 - filled)}] {share:4.0%}"
         if rate:
             left = (total - done) / rate
