@@ -165,8 +165,7 @@ def _window(profile: Profile, trained: int) -> Check:
 def _memory(profile: Profile, path: Path | None) -> Check:
     plan = machine.plan(profile, path, window=profile.window)
     text = f"{plan.need / 1e9:.1f} GB needed, {plan.available / 1e9:.1f} GB free"
-    short = plan.fits in ("tight", "no")
-    mend = "close other programs, or chat with a smaller --model or --window" if short else ""
+    mend = "close other programs, or chat with a smaller --model or --window" if plan.scarce else ""
     return Check("memory", "warn" if mend else "ok", text, mend)
 
 

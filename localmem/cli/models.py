@@ -63,7 +63,7 @@ def fetch_model(home: Path, profile: Profile, *, missing: bool = False) -> Path:
 
 def _warn_of_memory(profile: Profile) -> None:
     plan = machine.plan(profile, None, window=profile.window)
-    if plan.fits in ("tight", "no"):
+    if plan.scarce:
         free = size(plan.available)
         click.echo(f"  it needs about {size(plan.need)} of memory to run, and {free} are free", err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -12,6 +13,7 @@ from localmem.kernel.cutting import fit
 from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
+from localmem.memory.ground import borne_out
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
@@ -91,30 +93,30 @@ class Reader:
             now.summary if now.state == "done" else None,
         )
 
-    def _room(self, reading: Reading, instruction: Event) -> int:
+    def _room(self, instruction: Event) -> int:
         """Return the tokens that a page or notes may take."""
-        head = sum(map(len, self._static(reading))) + len(self._processor.encode(instruction))
+        head = sum(map(len, self._static())) + len(self._processor.encode(instruction))
         free = self._processor.window - self._answer - head - len(self._processor.encode(Opening()))
         return max(64, min(MOST_TOKENS, free))
 
-    def _static(self, reading: Reading) -> list[Segment]:
-        encode, task = self._processor.encode, " ".join(reading.task.split())[:600]
+    def _static(self) -> list[Segment]:
+        encode = self._processor.encode
         howto = documentation(self._functions, self._processor.abilities.howto)
         return [
             encode(Instructions(prompt("reading"))),
             encode(Documentation(howto)),
             encode(CoreMemory("")),
-            encode(Summary(f"\nTask: {task}\n")),
+            encode(Summary("")),
         ]
 
-    def _prompt(self, reading: Reading, shown: Event, instruction: Event) -> list[Segment]:
-        segment = fit(shown, self._room(reading, instruction), self._processor)
+    def _prompt(self, shown: Event, instruction: Event) -> list[Segment]:
+        segment = fit(shown, self._room(instruction), self._processor)
         encode = self._processor.encode
-        return [*self._static(reading), segment, encode(instruction), encode(Opening())]
+        return [*self._static(), segment, encode(instruction), encode(Opening())]
 
     def _page(self, reading: Reading) -> Stretch:
         """Return the next page: as much of the document as there is room for."""
-        room = self._room(reading, self._ask(reading))
+        room = min(self._room(_ask(question)) for question in questions(reading.task))
         characters = 4 * room
         while True:
             page = self._readings.stretch(reading, characters)
@@ -125,22 +127,31 @@ class Reader:
             characters = characters * 4 // 5
 
     def _noted(self, reading: Reading, page: Stretch) -> str | None:
-        """Return what the model notes on a page, "" for nothing; None when it was interrupted."""
-        shape = Calls(self._functions)
-        shown = self._prompt(reading, self._shown(reading, page), self._ask(reading))
-        limits = Limits(self._answer, self._sampling)
-        completion = self._complete(self._processor.generate(shown, shape, limits))
-        if completion.cancelled:
-            return None
-        call = completion.call
-        return str(call.arguments.get("text", "")).strip() if call and call.function == "note" else ""
+        """Return what the model notes on a page, "" for nothing; None when it was interrupted.
+
+        Each question of the task is asked alone: of several a small model answers all, whatever the page says.
+        """
+        shape, limits = Calls(self._functions), Limits(self._answer, self._sampling)
+        shown, said = self._shown(reading, page), []
+        for question in questions(reading.task):
+            completion = self._complete(
+                self._processor.generate(self._prompt(shown, _ask(question)), shape, limits)
+            )
+            if completion.cancelled:
+                return None
+            call = completion.call
+            text = str(call.arguments.get("text", "")) if call and call.function == "note" else ""
+            said.append(borne_out(text, page.text, reading.task))
+        # a note that says in the words of `nothing_here` that there is nothing is none
+        nothing = {"", *(function.doc for function in self._functions)}
+        return " ".join(text for text in dict.fromkeys(said) if text not in nothing)
 
     def _condensed(self, reading: Reading, notes: Sequence[Note]) -> str | None:
         """Return several notes as one, by the model or else cut short; None when it was interrupted."""
         text = _listed(notes)
         tokens = min(SUMMARY_TOKENS, self._answer)
         instruction = aside("condense", words=tokens * 2 // 3, task=_short(reading.task))
-        shown = self._prompt(reading, Event(EventKind.DOCUMENT, text, note="notes"), instruction)
+        shown = self._prompt(Event(EventKind.DOCUMENT, text, note="notes"), instruction)
         limits = Limits(tokens, self._sampling)
         completion = self._complete(self._processor.generate(shown, Prose(4 * tokens), limits))
         if completion.cancelled:
@@ -152,7 +163,7 @@ class Reader:
 
         None are returned while there is room.
         """
-        room = self._room(reading, aside("condense", words=999, task=_short(reading.task)))
+        room = self._room(aside("condense", words=999, task=_short(reading.task)))
         for _, level in groupby(sorted(notes, key=lambda note: note.level), key=lambda note: note.level):
             group = list(level)
             if len(fitting := self._fitting(group, room)) < len(group):
@@ -175,8 +186,15 @@ class Reader:
             EventKind.DOCUMENT, page.text, note=f"{page.source(reading.document.name)}, at {share:.0%}"
         )
 
-    def _ask(self, reading: Reading) -> Event:
-        return aside("note", task=_short(reading.task))
+
+def questions(task: str) -> list[str]:
+    """Return the questions of a task that has several, else the task as it is."""
+    found = [part for part in re.split(r"(?<=[?\uff1f\u061f])\s*", task.strip()) if part]
+    return found if len(found) > 1 else [task]
+
+
+def _ask(question: str) -> Event:
+    return aside("note", task=_short(question))
 
 
 def _listed(notes: Sequence[Note]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from localmem.memory.correction import telling
 from localmem.memory.terms import query_words
 
@@ -18,6 +20,10 @@ ALIKE = 4
 """Letters that two words begin with alike when they may be one: Krakow and Krakowie."""
 
 
+_WORDS = re.compile(r"\w+")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+
+
 def told(fact: str, message: str) -> bool:
     """Return whether a message may say a fact: a telling word of one stands in the other, or something like it."""
     kept = telling(fact)
@@ -28,6 +34,26 @@ def told(fact: str, message: str) -> bool:
         return True
     begun = {word[:ALIKE] for word in said if len(word) >= ALIKE}
     return any(word[:ALIKE] in begun for word in kept)
+
+
+def borne_out(note: str, page: str, task: str) -> str:
+    """Return the sentences of a note on a page that the page can bear out; only a note in English is judged.
+
+    A small model that finds nothing makes something up of the names that it was asked for: every name in a sentence
+    has to stand on the page. Nor is the task, said again, a note.
+    """
+    if not _english(note):
+        return note.strip()
+    there, asked = set(_WORDS.findall(page.casefold())), " ".join(task.casefold().split())
+    kept = []
+    for sentence in _SENTENCES.split(note.strip()):
+        names = [
+            word.casefold() for word in _WORDS.findall(sentence)[1:] if word[0].isupper() and len(word) > 1
+        ]
+        repeated = " ".join(sentence.casefold().split()) in asked
+        if sentence and not repeated and there.issuperset(names):
+            kept.append(sentence)
+    return " ".join(kept)
 
 
 def shares(one: str, other: str) -> bool:

@@ -52,7 +52,7 @@ class LlamaProcessor:
     hold. `grammar` off lets the model write freely and reads its calls leniently: the baseline of benchmarks.
     `drafts` off generates one token a pass but for what the grammar forces. `reuse` "shift" moves what only
     changed its place in a prompt instead of evaluating it again: faster, and not exactly the same. `cache` is how
-    keys and values are kept (see `machine.CACHE_BITS`). None leaves them to the profile.
+    keys and values are kept (see `profile.CACHE_BITS`). None leaves them to the profile.
     Raises ModelBroken when the file cannot be loaded.
     """
 

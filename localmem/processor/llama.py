@@ -65,7 +65,7 @@ class Llama:
 
     Raises ModelBroken when the file cannot be loaded. `gpu_layers` None puts all layers on the GPU if the
     installed llama.cpp supports one, `threads` None uses every physical core (fewer are faster where others
-    work too). `cache` is one of `machine.CACHE_BITS`. Only one thread may use it; `stop` is set from any.
+    work too). `cache` is one of `profile.CACHE_BITS`. Only one thread may use it; `stop` is set from any.
     """
 
     def __init__(

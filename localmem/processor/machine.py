@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localmem.errors import ModelBroken
 from localmem.processor import gguf
-from localmem.processor.profile import Profile
+from localmem.processor.profile import CACHE_BITS, Profile
 
 _WORKING = 256 << 20
 """Bytes for the buffers of a decode and for ourselves."""
@@ -21,9 +21,6 @@ LEAST_WINDOW = 2048
 """Tokens below which a window is not cut for want of memory: little would be left beside the instructions."""
 _STEP = 256
 """Tokens by which a window is cut."""
-
-CACHE_BITS = {"f16": 16.0, "q8_0": 8.5, "q4_0": 4.5}
-"""How keys and values may be kept, and the bits that one number of them takes then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,11 @@ class Plan:
     def fits(self) -> str:
         """ "yes", "tight" or "no"; "unknown" where the memory is not known."""
         return fits(self.need, self.available)
+
+    @property
+    def scarce(self) -> bool:
+        """Whether the model crowds out the rest, or does not fit."""
+        return self.fits in ("tight", "no")
 
 
 def plan(

@@ -15,6 +15,9 @@ from typing import Any
 from localmem.errors import UsageError
 from localmem.processor.interface import Sampling
 
+CACHE_BITS = {"f16": 16.0, "q8_0": 8.5, "q4_0": 4.5}
+"""How keys and values may be kept, and the bits that one number of them takes then."""
+
 USUAL_WINDOW = 4096
 """Tokens served where nobody says otherwise; at most what the model was trained for."""
 
@@ -356,7 +359,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "sampling": _sampling,
     "drafts": _is(bool, "true or false"),
     "reuse": _one_of("exact", "shift"),
-    "cache": _one_of("f16", "q8_0", "q4_0"),
+    "cache": _one_of(*CACHE_BITS),
     "tested": _is(bool, "true or false"),
     "sources": _sources,
     "files": _files,

@@ -64,6 +64,20 @@ def test_a_document_longer_than_the_window_becomes_notes_and_one_summary(book: B
     assert "".join(novel().split()) == "".join("".join(reading_on.pages(processor)).split())
 
 
+def test_each_question_of_a_task_is_asked_of_every_page(book: Bench) -> None:
+    agent, processor = read_with(book)
+    reading = book.memory.readings.start("novel", "What is hidden where? Who hid it?")
+    step = next(iter(agent.read_on(reading.id)))
+    assert isinstance(step, PageRead)
+    first, second = processor.prompts[-2:]
+    assert "Task: What is hidden where?" in first
+    assert "Who hid it?" not in first
+    assert "Task: Who hid it?" in second
+    at = first.index("Task: ")
+    assert first[:at] == second[:at]
+    assert step.note.count("At 0%") == 1
+
+
 def test_a_function_sets_a_reading_off_and_events_drive_it(book: Bench) -> None:
     def script(shape: Shape) -> Move:
         offered = [function.name for function in shape.functions] if isinstance(shape, Calls) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localmem.memory.ground import told
+from localmem.memory.ground import borne_out, told
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,21 @@ def test_what_is_made_up(fact: str, message: str) -> None:
 )
 def test_what_is_told_or_may_be(fact: str, message: str) -> None:
     assert told(fact, message)
+
+
+PAGE = "Mrs. Averell went to Selwick Cottage with Odile; it was in Shropshire, and the rooms were small."
+
+
+@pytest.mark.parametrize(
+    ("note", "kept"),
+    [
+        ("They move to Selwick Cottage in Shropshire.", "They move to Selwick Cottage in Shropshire."),
+        ("They move to Selwick Cottage. She is engaged to Hugh Osgood.", "They move to Selwick Cottage."),
+        ("Where do they move to?", ""),
+        ("The mother and her daughters live in it now.", "The mother and her daughters live in it now."),
+        ("Sie ziehen nach London, in das Haus der Tante.", "Sie ziehen nach London, in das Haus der Tante."),
+        ("", ""),
+    ],
+)
+def test_a_note_keeps_the_sentences_whose_names_stand_on_the_page(note: str, kept: str) -> None:
+    assert borne_out(note, PAGE, "Where do they move to? Whom does Odile marry?") == kept
