@@ -49,6 +49,7 @@ class Pressure:
         """Make room before a decode: yield the eviction that it took, if any."""
         if self._context.pressure > self._settings.evict_at:
             yield from self._evict(event)
+            self._context.keep(event)
         self._context.squeeze()
 
     def look_ahead(self) -> None:
@@ -97,7 +98,6 @@ class Pressure:
         self._memory.evict(stays.id, summary, event.turn)
         self._context.drop(leaving)
         self._context.show_summary(summary)
-        self._context.keep(event)
         yield Eviction(len(leaving), summary, before, self._context.used)
 
     def _summarise(self, leaving: Sequence[Record]) -> str:
