@@ -236,7 +236,7 @@ def test_the_newest_turns_stay(home: Home) -> None:
 
 
 def test_memory_does_not_grow_with_a_chat(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "MOST_TRACES", 5)
+    monkeypatch.setattr("localmem.session.MOST_TRACES", 5)
     made = session(home)
     tracer = made.agent.processor
     assert isinstance(tracer, Tracer)
