@@ -13,7 +13,7 @@ from localmem.kernel.cutting import fit
 from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.memory.ground import borne_out
+from localmem.memory.ground import borne_out, names
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
@@ -129,11 +129,15 @@ class Reader:
     def _noted(self, reading: Reading, page: Stretch) -> str | None:
         """Return what the model notes on a page, "" for nothing; None when it was interrupted.
 
-        Each question of the task is asked alone: of several a small model answers all, whatever the page says.
+        Each question of the task is asked alone, of the pages that have one of its names: of several a small model
+        answers all, whatever the page says.
         """
         shape, limits = Calls(self._functions), Limits(self._answer, self._sampling)
         shown, said = self._shown(reading, page), []
+        there = names(page.text)
         for question in questions(reading.task):
+            if (asked := names(question)) and not asked & there:
+                continue
             completion = self._complete(
                 self._processor.generate(self._prompt(shown, _ask(question)), shape, limits)
             )
@@ -141,7 +145,7 @@ class Reader:
                 return None
             call = completion.call
             text = str(call.arguments.get("text", "")) if call and call.function == "note" else ""
-            said.append(borne_out(text, page.text, reading.task))
+            said.append(borne_out(text, page.text, question))
         # a note that says in the words of `nothing_here` that there is nothing is none
         nothing = {"", *(function.doc for function in self._functions)}
         return " ".join(text for text in dict.fromkeys(said) if text not in nothing)

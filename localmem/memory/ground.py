@@ -21,7 +21,9 @@ ALIKE = 4
 
 
 _WORDS = re.compile(r"\w+")
-_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+_ASKS = re.compile(r"\b(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
+_TITLES = ("Mr", "Mrs", "Ms", "Dr", "St")
+_SENTENCES = re.compile(r"(?<=[.!?])(?<!Mr\.|Ms\.|Dr\.|St\.)(?<!Mrs\.)\s+")
 
 
 def told(fact: str, message: str) -> bool:
@@ -36,22 +38,27 @@ def told(fact: str, message: str) -> bool:
     return any(word[:ALIKE] in begun for word in kept)
 
 
-def borne_out(note: str, page: str, task: str) -> str:
-    """Return the sentences of a note on a page that the page can bear out; only a note in English is judged.
+def names(text: str) -> set[str]:
+    """Return the capitalised words of a text that do not only stand at the beginning of sentences, folded."""
+    found = (word for sentence in _SENTENCES.split(text.strip()) for word in _WORDS.findall(sentence)[1:])
+    return {word.casefold() for word in found if word[0].isupper() and len(word) > 1 and word not in _TITLES}
+
+
+def borne_out(note: str, page: str, question: str) -> str:
+    """Return the sentences of a note on a page that the page can bear out, for a question in English.
 
     A small model that finds nothing makes something up of the names that it was asked for: every name in a sentence
-    has to stand on the page. Nor is the task, said again, a note.
+    that the question has not has to stand on the page. Nor is the question, said again, a note.
     """
-    if not _english(note):
+    if not (_english(question) or _ASKS.search(question)):
         return note.strip()
-    there, asked = set(_WORDS.findall(page.casefold())), " ".join(task.casefold().split())
+    there, asked = set(_WORDS.findall(page.casefold())), " ".join(question.casefold().split())
+    known = names(note) - names(question)
     kept = []
     for sentence in _SENTENCES.split(note.strip()):
-        names = [
-            word.casefold() for word in _WORDS.findall(sentence)[1:] if word[0].isupper() and len(word) > 1
-        ]
+        said = known & set(_WORDS.findall(sentence.casefold()))
         repeated = " ".join(sentence.casefold().split()) in asked
-        if sentence and not repeated and there.issuperset(names):
+        if sentence and not repeated and said <= there:
             kept.append(sentence)
     return " ".join(kept)
 
