@@ -237,6 +237,11 @@ def safe(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 result", "1,200 results"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def one_line(text: str, most: int) -> str:
     """Return a text on one line of at most `most` characters, safe to show."""
     flat = safe(" ".join(text.split()))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localmem.cli.common import as_json, note, one_line, open_home, open_session, safe, to_json
+from localmem.cli.common import as_json, counted, note, one_line, open_home, open_session, safe, to_json
 from localmem.cli.progress import Meter, size
-from localmem.cli.turns import counted, on_ctrl_c
+from localmem.cli.turns import on_ctrl_c
 from localmem.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import cast
 
 from localmem.answer import Answer
-from localmem.cli.common import note, one_line, safe
+from localmem.cli.common import counted, note, one_line, safe
 from localmem.cli.reply import Out, Stream
 from localmem.cli.screen import columns
 from localmem.functions.standard import found
@@ -193,11 +193,6 @@ def operation(call: Call, result: Result) -> str:
             return f"searched conversation of {days}: {counted(found(result.text), 'result')}"
         case _:
             return f"{call.function}: {result.text}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 result", "1,200 results"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def cost(usage: Usage) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localmem.cli.common import one_line, safe
+from localmem.cli.common import counted, one_line, safe
 from localmem.records import Block, Page, Usage
 
 UNDO = "undo"
@@ -140,9 +140,9 @@ def undone_lines(undone: Undone) -> Iterator[str]:
     said = one_line(undone.event.text, 60)
     yield f"taken back: turn {undone.turn} ({undone.event.kind.value}: {said})"
     blocks = f"{', '.join(undone.blocks)} as before" if undone.blocks else ""
-    out = f"{undone.passages:,} passages out" if undone.passages else ""
-    back = f"{undone.restored:,} passages back" if undone.restored else ""
-    yield "  " + " · ".join(part for part in (f"{undone.records:,} records", blocks, out, back) if part)
+    out = f"{counted(undone.passages, 'passage')} out" if undone.passages else ""
+    back = f"{counted(undone.restored, 'passage')} back" if undone.restored else ""
+    yield "  " + " · ".join(part for part in (counted(undone.records, "record"), blocks, out, back) if part)
     if undone.outside:
         yield f"  not taken back: what {', '.join(undone.outside)} did outside this memory"
 
