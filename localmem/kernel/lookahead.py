@@ -7,7 +7,7 @@ from dataclasses import replace
 from threading import RLock
 
 from localmem.kernel.context import MainContext
-from localmem.kernel.summary import repeats
+from localmem.kernel.summary import summary_in
 from localmem.processor.interface import Completion, Generation, Limits, Processor, Prose, Segment, Shape
 from localmem.records import Record
 
@@ -73,9 +73,7 @@ class LookAhead:
                 self._reading.cancel()
 
     def _text(self) -> str:
-        done = self._generation.completion
-        text = "" if done.cancelled else done.text.strip()
-        return "" if repeats(text, self._context.blocks) else text
+        return summary_in(self._generation.completion, self._context.blocks)
 
 
 ENOUGH = 0.85

@@ -20,7 +20,7 @@ from localmem.functions.standard import (
 )
 from localmem.kernel.settings import Settings
 from localmem.memory.correction import SELF, corrected
-from localmem.memory.ground import told
+from localmem.memory.ground import ASKING, told
 from localmem.memory.memory import Memory
 from localmem.processor.interface import Calls, Verdict
 from localmem.records import Block, Call, Event, EventKind, Record, Result, spoken
@@ -39,7 +39,6 @@ SENTENCE_END = re.compile(
 )
 """Where a sentence ends: in scripts without spaces, and after a danda, nothing need follow its mark."""
 
-ASKING = re.compile(r"(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
 TELLING = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b|[.!\u2026]$", re.IGNORECASE)
 """Who speaks of themselves, or ends a sentence, may be telling something: "when I was young"."""
 

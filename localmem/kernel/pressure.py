@@ -9,7 +9,7 @@ from localmem.kernel.context import MainContext
 from localmem.kernel.lookahead import Asked, LookAhead
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.kernel.summary import digest, repeats
+from localmem.kernel.summary import digest, summary_in
 from localmem.memory.memory import Memory
 from localmem.processor.interface import Completion, Generation, Limits, Processor, Prose
 from localmem.records import Event, EventKind, Eviction, Record
@@ -106,9 +106,7 @@ class Pressure:
         text = ""
         if asked is not None:
             completion = self._complete(self._processor.generate(*asked))
-            text = "" if completion.cancelled else completion.text.strip()
-        if repeats(text, self._context.blocks):
-            text = ""
+            text = summary_in(completion, self._context.blocks)
         return text or digest(leaving, self._memory.summary(), 4 * self._summary_tokens)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 
 from localmem.functions.schema import Function
@@ -95,11 +96,13 @@ class Reader:
 
     def _room(self, instruction: Event) -> int:
         """Return the tokens that a page or notes may take."""
-        head = sum(map(len, self._static())) + len(self._processor.encode(instruction))
+        head = sum(map(len, self._static)) + len(self._processor.encode(instruction))
         free = self._processor.window - self._answer - head - len(self._processor.encode(Opening()))
         return max(64, min(MOST_TOKENS, free))
 
+    @cached_property
     def _static(self) -> list[Segment]:
+        """The beginning of every prompt."""
         encode = self._processor.encode
         howto = documentation(self._functions, self._processor.abilities.howto)
         return [
@@ -112,7 +115,7 @@ class Reader:
     def _prompt(self, shown: Event, instruction: Event) -> list[Segment]:
         segment = fit(shown, self._room(instruction), self._processor)
         encode = self._processor.encode
-        return [*self._static(), segment, encode(instruction), encode(Opening())]
+        return [*self._static, segment, encode(instruction), encode(Opening())]
 
     def _page(self, reading: Reading) -> Stretch:
         """Return the next page: as much of the document as there is room for."""

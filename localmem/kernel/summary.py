@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from localmem.processor.interface import Completion
 from localmem.records import Block, Event, EventKind, Record, spoken
 
 SENTENCE = 120
@@ -32,7 +33,9 @@ def digest(records: Sequence[Record], before: str, characters: int) -> str:
     return "\n".join(part for part in (old, *reversed(lines)) if part)[:characters]
 
 
-def repeats(summary: str, blocks: Sequence[Block]) -> bool:
-    """Return whether a summary only says what core memory shows anyway, as a small model's does now and then."""
-    said = " ".join(summary.split())
-    return any(said in " ".join(block.value.split()) for block in blocks)
+def summary_in(completion: Completion, blocks: Sequence[Block]) -> str:
+    """Return the summary that a model wrote, "" where it was stopped or only says what core memory shows anyway."""
+    said = " ".join(completion.text.split())
+    if completion.cancelled or any(said in " ".join(block.value.split()) for block in blocks):
+        return ""
+    return completion.text.strip()

@@ -20,8 +20,10 @@ ALIKE = 4
 """Letters that two words begin with alike when they may be one: Krakow and Krakowie."""
 
 
+ASKING = re.compile(r"\b(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
+"""A word that asks, in English."""
+
 _WORDS = re.compile(r"\w+")
-_ASKS = re.compile(r"\b(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
 _TITLES = ("Mr", "Mrs", "Ms", "Dr", "St")
 _SENTENCES = re.compile(r"(?<=[.!?])(?<!Mr\.|Ms\.|Dr\.|St\.)(?<!Mrs\.)\s+")
 
@@ -50,7 +52,7 @@ def borne_out(note: str, page: str, question: str) -> str:
     A small model that finds nothing makes something up of the names that it was asked for: every name in a sentence
     that the question has not has to stand on the page. Nor is the question, said again, a note.
     """
-    if not (_english(question) or _ASKS.search(question)):
+    if not (_english(question) or ASKING.search(question)):
         return note.strip()
     there, asked = set(_WORDS.findall(page.casefold())), " ".join(question.casefold().split())
     known = names(note) - names(question)
