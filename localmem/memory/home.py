@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
-import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 from localmem.crash import reach
-from localmem.errors import BadInput, DiskFault, HomeInUse, HomeUnusable, LocalmemError
-from localmem.memory import agents, archives, exports, moving, names, sharing
+from localmem.errors import BadInput, DiskFault, LocalmemError
+from localmem.memory import agents, archives, exports, moving, names, owner, sharing
 from localmem.memory.agents import AgentRow
 from localmem.memory.archive import Archive
 from localmem.memory.archives import ArchiveRow
@@ -31,7 +26,6 @@ from localmem.memory.sharing import SharedBlock
 from localmem.memory.store import Cursor, Store
 from localmem.records import Block
 
-LOCK = "owner.lock"
 STORE = "localmem.duckdb"
 TRACES = "traces"
 SNAPSHOTS = "snapshots"
@@ -78,8 +72,8 @@ class Home:
         localmem) and DiskFault (the disk is full, the store is damaged).
         """
         path = Path(os.path.abspath(path.expanduser()))
-        _make(path)
-        lock = _own(path, clock)
+        owner.make(path, STORE)
+        lock = owner.own(path, clock)
         try:
             store = Store(path / STORE, clock=clock)
             home = cls(path, lock, store, clock, embedder, path / "models" / embedder_folder)
@@ -94,17 +88,7 @@ class Home:
     @staticmethod
     def owner(path: Path) -> str | None:
         """Return who holds a home, as in "process 123 (localmem chat)", None when nobody does."""
-        try:
-            lock = os.open(path / LOCK, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _described(lock)
-        finally:
-            os.close(lock)
-        return None
+        return owner.owner_of(path)
 
     def close(self) -> None:
         """Finish what is being written and give the home back. Closing twice is fine."""
@@ -351,65 +335,3 @@ class Home:
         if self._embedder is None:
             self._embedder = find_embedder(self._embedder_folder)
         return self._embedder
-
-
-def _make(path: Path) -> None:
-    """Make the folder, private unless it is a folder with other things in it: that keeps its rights."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mine = (path / STORE).exists() or not any(path.iterdir())
-        if mine and path.stat().st_mode & 0o077:
-            path.chmod(0o700)
-    except FileExistsError as error:
-        raise HomeUnusable(f"home {path} is not a folder: give another with --home") from error
-    except OSError as error:
-        raise _unusable(path, error) from error
-
-
-def _own(path: Path, clock: Clock) -> int:
-    """Take the owner's lock and return its file descriptor; the system frees it when the process dies."""
-    try:
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    try:
-        for attempt in range(3):  # another process may be asking, for an instant, who the owner is
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if attempt == 2:
-                    raise
-                time.sleep(0.02)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n{_command()}\n{_since(clock())}\n".encode(errors="replace"), 0)
-    except BlockingIOError as error:
-        owner = _described(lock)
-        os.close(lock)
-        raise HomeInUse(f"home {path} is in use by {owner}; close it or give another with --home") from error
-    except OSError as error:
-        os.close(lock)
-        raise _unusable(path, error) from error
-    return lock
-
-
-def _described(lock: int) -> str:
-    fields = os.pread(lock, 1000, 0).decode(errors="replace").splitlines()
-    return f"process {fields[0]} ({fields[1]})" if len(fields) >= 3 else "another process"
-
-
-def _command() -> str:
-    words = [os.path.basename(sys.argv[0] or "python"), *sys.argv[1:2]]
-    return " ".join(" ".join(words).split())[:60]
-
-
-def _since(now: datetime) -> str:
-    return now.isoformat(timespec="seconds")
-
-
-def _unusable(path: Path, error: OSError) -> LocalmemError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFault(f"the disk of {path} is full: free some space and try again")
-    if error.errno == errno.EIO:
-        return DiskFault(f"the disk of {path} failed ({error.strerror}): check the disk, or restore a copy")
-    return HomeUnusable(f"home {path} cannot be used ({error.strerror}): give another with --home")
