@@ -186,8 +186,11 @@ class Agent:
             if len(calls) > len(made):
                 yield calls[-1]
                 final = self._is_last(made)
-                shape = self._shape(turn.event, made, final)
-                yield self._execute(turn.event, made, calls[-1], shape, final, crashed=True)
+                before = [record for record in self.memory.queue() if record.id < calls[-1].id]
+                asked = self._policy.unasked(turn.event, before) or [turn.event]
+                about = asked[0] if calls[-1].aside else None
+                shape = self._shape(turn.event, made, final, about)
+                yield self._execute(turn.event, made, calls[-1], shape, final, about, crashed=True)
                 if final or not self._policy.goes_on(turn.event, made):
                     return
             yield from self._steps(turn.event, made)
@@ -241,30 +244,32 @@ class Agent:
         """The chain of calls that one event sets off; `made` holds those of this turn so far."""
         self.context.forget_ahead()
         self.context.keep(event)
+        unasked = self._policy.unasked(event, self.memory.queue())
         while True:
             if self._gives_way:
                 self.memory.inbox.set_aside(event.turn)
                 return
             final = self._is_last(made)
             self._show_edits()
-            if final or not self._policy.remembers(event, made):
+            about = unasked.pop(0) if unasked and not final else None
+            if about is None:
                 self._read_ahead(event, made)
             yield from self._pressure.relieve(event)
-            shape = self._shape(event, made, final)
-            call = yield from self._decide(event, shape)
+            shape = self._shape(event, made, final, about)
+            call = yield from self._decide(event, shape, about)
             if call is None:
                 return
             self.context.add(call)
             yield call
-            yield self._execute(event, made, call, shape, final)
+            yield self._execute(event, made, call, shape, final, about)
             if final or not self._policy.goes_on(event, made):
                 return
 
-    def _shape(self, event: Event, made: Sequence[Made], final: bool) -> Calls:
+    def _shape(self, event: Event, made: Sequence[Made], final: bool, about: Event | None) -> Calls:
         offered = {function.name for function in self._policy.functions}
         others = self.memory.others() if TELLS in offered else ()
         void = pointless(self.memory, self.context.queue, offered)
-        return self._policy.shape(event, made, self.context.blocks, final, void, others)
+        return self._policy.shape(event, made, self.context.blocks, final, about, void, others)
 
     def _show_edits(self) -> None:
         """Show core memory anew if it is no longer what the prompt says: a block may be shared with others."""
@@ -292,9 +297,9 @@ class Agent:
         failing = len(last) == self.settings.max_errors and not any(result.ok for _, result in last)
         return failing or len(made) >= self.settings.max_steps - 1
 
-    def _decide(self, event: Event, shape: Calls) -> Generator[Item, None, Call | None]:
+    def _decide(self, event: Event, shape: Calls, about: Event | None) -> Generator[Item, None, Call | None]:
         """Let the model choose its next call. Yields pieces of a message; returns the call, or None."""
-        behind = [question(event.text, self.processor)] if shape.verdict else []
+        behind = [question(about.text, self.processor)] if about else []
         limits = Limits(self.context.answer, self.settings.sampling, self.memory.name)
         shown = self.context.prompt(*behind)
         generation = self._under_way(self.processor.generate(shown, shape, limits))
@@ -321,7 +326,14 @@ class Agent:
         return self.memory.add(replace(call, aside=aside), event.turn)
 
     def _execute(
-        self, event: Event, made: list[Made], call: Call, shape: Calls, final: bool, crashed: bool = False
+        self,
+        event: Event,
+        made: list[Made],
+        call: Call,
+        shape: Calls,
+        final: bool,
+        about: Event | None,
+        crashed: bool = False,
     ) -> Result:
         """Run a call: its effects, its result and the turn's progress commit together.
 
@@ -337,7 +349,7 @@ class Agent:
         def work(desk: Desk) -> Result:
             if told is not None:
                 return told
-            if not wrong and self._policy.made_up(call, event):
+            if not wrong and self._policy.made_up(call, about):
                 return Result(True, NOT_TOLD)
             desk.saw(seen)
             return Result(not wrong, wrong or executor.run(call, shape.functions, shape.labels, desk))

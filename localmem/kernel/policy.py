@@ -31,6 +31,9 @@ VERDICT = "states_a_fact"
 NEARLY_FULL = 0.9
 """Share of a block's limit from which the memory step keeps facts in archival memory instead."""
 
+MOST_UNASKED = 4
+"""Messages that the memory step asks about in one turn, at most: each takes one of its steps."""
+
 EMPTY_SEARCHES = 2
 """Searches of one kind that found nothing, after which it is no longer offered in that turn."""
 
@@ -86,29 +89,29 @@ class Policy:
         made: Sequence[Made],
         blocks: Sequence[Block],
         final: bool,
+        about: Event | None = None,
         pointless: Collection[str] = (),
         others: Sequence[str] = (),
     ) -> Calls:
         """Return what the next call may be; on the last step of a chain only a message.
 
-        `pointless` are functions that can find nothing now: they are not offered. `others` are the agents that a
-        message can go to.
+        `about` is the message of `unasked` that the memory step asks about, where it comes next. `pointless` are
+        functions that can find nothing now: they are not offered. `others` are the agents that a message can go to.
 
         The memory step stands before everything else in a person's turn, and keeps what it is asked to keep; core
         memory is edited there and nowhere else in that turn, unless the edit failed.
         """
         labels = writable(blocks)
-        remembering = self.remembers(event, made) and not final
         failed = any(call.aside and not result.ok for call, result in made)
-        if remembering:
+        if about is not None:
             labels = tuple(label for label in labels if label != SELF) or labels
             kept = [block for block in blocks if block.label in labels]
             full = any(len(block.value) > NEARLY_FULL * block.limit for block in kept)
-            full = full and corrected(event.text, kept) is None  # one that gives way makes room
+            full = full and corrected(about.text, kept) is None  # one that gives way makes room
             edits = EDITS_CORE if full else {"archival_memory_insert"}
             offered = [f for f in self._remembering if f.name not in edits]
             keeping = [f for f in offered if f.name not in SILENT and f.callable_with(labels)]
-            offered = keeping if keeping and REQUEST.match(event.text) else offered
+            offered = keeping if keeping and REQUEST.match(about.text) else offered
         elif final:
             offered = [function for function in self._standard if function.name == "send_message"]
         elif self._remembering and event.kind is EventKind.USER and not failed:
@@ -124,14 +127,28 @@ class Policy:
             heartbeat=self._settings.heartbeat == "asked",
             labels=labels,
             bias=self._settings.bias,
-            verdict=self._verdict if remembering else None,
+            verdict=self._verdict if about is not None else None,
             unlike=event.text if self._remembering and event.kind is EventKind.USER else "",
         )
 
-    def remembers(self, event: Event, made: Sequence[Made]) -> bool:
-        """Return whether the memory step comes next: first in a person's turn, and not for a lone question."""
-        told = event.kind is EventKind.USER and not is_question(event.text)
-        return bool(self._remembering) and told and not made
+    def unasked(self, event: Event, queue: Sequence[Record]) -> list[Event]:
+        """Return what a person said that no memory step has asked about, the oldest first; lone questions are not.
+
+        `queue` is the queue on disk. Beside the event it may be messages before it: each gave way to the next one,
+        or Ctrl-C ended its turn, before it came to its memory step. They count until a turn gets beyond that step.
+        """
+        if not self._remembering or event.kind is not EventKind.USER:
+            return []
+        waiting: list[Event] = []
+        persons: set[int] = set()
+        for record in queue:
+            if isinstance(record, Event) and record.kind is EventKind.USER:
+                persons.add(record.turn)
+                waiting += [] if is_question(record.text) else [record]
+                waiting = waiting[-MOST_UNASKED:]
+            elif isinstance(record, Call) and record.turn in persons:
+                waiting = waiting[1:] if record.aside else []
+        return waiting
 
     def objection(self, call: Call, made: Sequence[Made], shown: Sequence[int]) -> str:
         """Return why a call is not to be run at all, or "".
@@ -148,11 +165,11 @@ class Policy:
                 return "you did exactly this already; its result stands above"
         return ""
 
-    def made_up(self, call: Call, event: Event) -> bool:
-        """Return whether the memory step would keep what the message does not say."""
-        if not call.aside or call.function not in ADDS:
+    def made_up(self, call: Call, about: Event | None) -> bool:
+        """Return whether the memory step would keep what the message that it asks about does not say."""
+        if about is None or call.function not in ADDS:
             return False
-        return not told(str(call.arguments.get(ADDS[call.function], "")), event.text)
+        return not told(str(call.arguments.get(ADDS[call.function], "")), about.text)
 
     def named(self, call: Call) -> Function | None:
         """Return the function that a call names, offered now or not; None where there is none."""

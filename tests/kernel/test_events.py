@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -15,7 +15,7 @@ from localmem.memory.when import When
 from localmem.memory.when import when as at
 from localmem.processor.interface import Calls, Shape
 from localmem.records import Call, Delta, Event, EventKind, Item, Result
-from localmem.testing import Move
+from localmem.testing import Move, ScriptedProcessor
 
 
 def told(agent: Agent) -> list[str]:
@@ -131,6 +131,33 @@ def test_a_message_stops_a_generation_and_what_was_half_said_is_dropped(bench: B
     assert said(agent) == []
     assert run_all(agent) == ["stop"]
     assert said(agent) == ["yes?"]
+
+
+def keeping(processors: Sequence[ScriptedProcessor]) -> Callable[[Shape], Move]:
+    """A model that keeps every message that it is asked about, word by word, and answers."""
+
+    def move(shape: Shape) -> Move:
+        assert isinstance(shape, Calls)
+        if shape.verdict is None:
+            return says("noted")
+        asked = processors[0].prompts[-1].rpartition('Message: "')[2].partition('"')[0]
+        return calls("core_memory_append", label="human", content=asked)
+
+    return move
+
+
+def test_facts_of_messages_that_gave_way_are_kept_with_those_of_the_last_one(bench: Bench) -> None:
+    processors: list[ScriptedProcessor] = []
+    agent, processor = bench.wake(keeping(processors), memory_step=True, window=4096)
+    processors.append(processor)
+    messages = ("My name is Ada.", "I live in Lisbon.", "My dog is Bruno.")
+    for text, following in zip(messages, (*messages[1:], ""), strict=True):
+        for item in agent.turn(agent.next_event() or user(text)):
+            if following and isinstance(item, Event) and item.kind is EventKind.USER:
+                agent.submit(user(following))
+    kept = bench.memory.block("human").value.splitlines()
+    assert kept == ["Your name is Ada.", "You live in Lisbon.", "Your dog is Bruno."]
+    assert said(agent) == ["noted"]
 
 
 def test_ctrl_c_keeps_what_was_said_and_leaves_nothing_to_go_on_with(bench: Bench) -> None:

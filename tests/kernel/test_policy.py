@@ -12,7 +12,7 @@ from localmem.functions.standard import EDITS_CORE, SEARCHES
 from localmem.kernel.policy import Made, Policy, is_question
 from localmem.kernel.settings import Settings
 from localmem.processor.interface import Calls
-from localmem.records import Block, Call, Event, EventKind, Result
+from localmem.records import Block, Call, Event, EventKind, Record, Result
 from localmem.testing import ScriptedProcessor
 
 BLOCKS = (Block("persona", "kind", 2000), Block("human", "", 2000), Block("rules", "", 2000, read_only=True))
@@ -31,7 +31,9 @@ def shape(
 ) -> Calls:
     given = Settings(**{"memory_step": True, "bias": BIAS, **limits})  # type: ignore[arg-type]
     event = user(event) if isinstance(event, str) else event
-    return Policy(given).shape(event, made, blocks, final)
+    policy = Policy(given)
+    unasked = policy.unasked(event, [event, *(record for each in made for record in each)])
+    return policy.shape(event, made, blocks, final, unasked[0] if unasked and not final else None)
 
 
 def names(found: Calls) -> set[str]:
@@ -178,6 +180,43 @@ def test_a_statement_gets_a_memory_step_of_its_own_and_then_a_reply() -> None:
     assert "send_message" in names(second)
     assert not names(second) & EDITS_CORE
     assert second.labels == ("persona", "human")
+
+
+def unasked(*queue: Record) -> list[str]:
+    found = Policy(Settings(memory_step=True)).unasked(user("now"), queue)
+    return [event.text for event in found]
+
+
+def message(turn: int, text: str) -> Event:
+    return replace(user(text), id=turn, turn=turn)
+
+
+ASIDE = replace(EDIT, turn=9)
+SAID = replace(says("ok"), turn=9)
+
+
+@pytest.mark.parametrize(
+    ("queue", "left"),
+    [
+        ([message(7, "I am Ada."), message(9, "I live in Oslo.")], ["I am Ada.", "I live in Oslo."]),
+        ([message(7, "Who am I?"), message(9, "I live in Oslo.")], ["I live in Oslo."]),
+        ([message(7, "I am Ada."), message(9, "Who am I?")], ["I am Ada."]),
+        ([message(7, "I am Ada."), message(9, "I live in Oslo."), ASIDE], ["I live in Oslo."]),
+        ([message(7, "I am Ada."), message(9, "I live in Oslo."), ASIDE, ASIDE], []),
+        ([message(7, "I am Ada."), message(9, "I live in Oslo."), SAID, message(11, "Hm.")], ["Hm."]),
+        (
+            [message(7, "I am Ada."), Event(EventKind.TIMER, "tick", turn=9), SAID, message(11, "Hm.")],
+            ["I am Ada.", "Hm."],
+        ),
+    ],
+    ids=["both", "a question", "for a question", "one of two", "all", "beyond it", "not a person's turn"],
+)
+def test_the_memory_step_asks_about_what_gave_way_too(queue: list[Record], left: list[str]) -> None:
+    assert unasked(*queue) == left
+
+
+def test_no_turn_spends_all_its_steps_on_what_gave_way() -> None:
+    assert unasked(*(message(n, f"This is {n}.") for n in range(9))) == [f"This is {n}." for n in range(5, 9)]
 
 
 def test_where_persona_is_the_only_block_it_is_offered() -> None:
