@@ -241,12 +241,6 @@ class Home:
         for folder in (self.path / SNAPSHOTS / each for each in (str(number), name) if each):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def drop_snapshots(self, name: str) -> None:
-        """Drop the snapshots of the processor's state that were kept for an agent. Raises UnknownAgent."""
-        number = self.store.read(lambda cursor: agents.find(cursor, name))
-        for folder in (self.path / SNAPSHOTS / each for each in (str(number), name)):
-            shutil.rmtree(folder, ignore_errors=True)
-
     def copy_agent(self, name: str, new: str) -> Memory:
         """Make another agent of an agent as it is now; what either does from then on is its own.
 
