@@ -147,7 +147,7 @@ class Home:
 
     def delete_agent(self, name: str) -> None:
         """Delete an agent with everything it holds. Raises UnknownAgent."""
-        shutil.rmtree(self.traces(name), ignore_errors=True)
+        self._drop_copies(self.store.read(lambda cursor: agents.find(cursor, name)), name)
         number = self.store.write(
             lambda cursor: agents.delete(cursor, name, stamp(self._clock)), "delete_agent"
         )
@@ -160,6 +160,9 @@ class Home:
         """Give an agent another name. Raises UnknownAgent, and UsageError for a bad or taken name."""
         self.store.write(lambda cursor: agents.rename(cursor, name, new), "rename_agent")
         self._open.pop(name, None)
+        with suppress(OSError):  # a cache: what cannot be moved is made anew
+            shutil.rmtree(self.path / SNAPSHOTS / new, ignore_errors=True)
+            (self.path / SNAPSHOTS / name).rename(self.path / SNAPSHOTS / new)
         self._keep_names()
         return self.agent(new)
 
@@ -238,8 +241,8 @@ class Home:
     def _drop_copies(self, number: int, name: str) -> None:
         """Drop what holds copies of an agent's prompts: traces and snapshots, which are made anew."""
         shutil.rmtree(self.path / TRACES / str(number), ignore_errors=True)
-        for folder in (self.path / SNAPSHOTS / each for each in (str(number), name) if each):
-            shutil.rmtree(folder, ignore_errors=True)
+        if name:
+            shutil.rmtree(self.path / SNAPSHOTS / name, ignore_errors=True)
 
     def copy_agent(self, name: str, new: str) -> Memory:
         """Make another agent of an agent as it is now; what either does from then on is its own.

@@ -61,9 +61,8 @@ def test_no_byte_of_it_is_left(tmp_path: Path, clock: Hands) -> None:
         traces = home.traces("default")
         traces.mkdir(parents=True)
         (traces / "1.json.gz").write_bytes(gzip.compress(json.dumps({"text": SECRET}).encode()))
-        for folder in (home.path / "snapshots" / "default", home.path / "snapshots" / "1"):
-            folder.mkdir(parents=True)
-            (folder / "state").write_text(SECRET)
+        (home.path / "snapshots" / "default").mkdir(parents=True)
+        (home.path / "snapshots" / "default" / "state").write_text(SECRET)
         (home.path / "history").write_text(f"\n# 2026\n+my code is {SECRET}\n\n# 2026\n+hello there\n")
     assert {"localmem.duckdb", "history", "1.json.gz", "state"} <= set(holding(tmp_path, SECRET))
     with Home.open(tmp_path / "home", clock=clock, embedder=HashEmbedder()) as home:

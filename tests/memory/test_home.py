@@ -161,6 +161,21 @@ def test_agents_come_and_go(home: Home) -> None:
     assert home.create_agent("eve").records() == ()
 
 
+def test_of_an_agent_that_is_deleted_no_copy_is_left(home: Home) -> None:
+    home.create_agent("ada")
+    home.traces("ada").mkdir(parents=True)
+    snapshots = home.path / "snapshots"
+    (snapshots / "ada").mkdir(parents=True)
+    (snapshots / "eve").mkdir()  # left over from an earlier agent of that name
+    (snapshots / "ada" / "state.kv").write_text("what was said")
+    traces = home.traces("ada")
+    home.rename_agent("ada", "eve")
+    assert [file.relative_to(snapshots).as_posix() for file in snapshots.rglob("*.kv")] == ["eve/state.kv"]
+    home.delete_agent("eve")
+    assert list(snapshots.iterdir()) == []
+    assert not traces.exists()
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../up", "x" * 65, "é", "a\n"])
 def test_a_name_is_plain(home: Home, name: str) -> None:
     with pytest.raises(UsageError, match="letters"):
