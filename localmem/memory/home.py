@@ -214,9 +214,9 @@ class Home:
         opened again.
         """
         number = self.store.read(lambda cursor: agents.find(cursor, name))
-        mark = self.path / MARK
-        with mark.open("a") as file:
-            file.write(f"{number}\n")
+        prompts = [number, *self.store.read(lambda cursor: sharing.seen_by(cursor, number))]
+        with (self.path / MARK).open("a") as file:
+            file.writelines(f"{each}\n" for each in prompts)
             file.flush()
             os.fsync(file.fileno())
         scrub(self.path, plan.texts)

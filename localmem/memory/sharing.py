@@ -33,6 +33,14 @@ def listing(cursor: Cursor) -> tuple[SharedBlock, ...]:
     return tuple(SharedBlock(*row) for row in rows)
 
 
+def seen_by(cursor: Cursor, owner: int) -> list[int]:
+    """Return the agents that see a block of another one."""
+    rows = cursor.execute(
+        "SELECT DISTINCT agent FROM shares WHERE owner = ? ORDER BY agent", [owner]
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
 def share(
     cursor: Cursor, label: str, owner: int, agent: int, read_only: bool, replace: bool, now: datetime
 ) -> None:

@@ -143,6 +143,19 @@ def test_other_agents_keep_it_and_are_named(home: Home, memory: Memory) -> None:
     assert memory.search_recall(SECRET).total == 0
 
 
+def test_the_prompts_of_those_who_see_its_blocks_go_too(home: Home, memory: Memory) -> None:
+    home.create_agent("other")
+    home.share_block("human", "default", "other")
+    kept = [home.traces("other") / "1.json.gz", home.path / "snapshots" / "other" / "state.kv"]
+    for file in kept:
+        file.parent.mkdir(parents=True)
+        file.write_text(SECRET)
+    memory.edit(lambda desk: desk.append("human", f"it is {SECRET}"))
+    home.forget("default", memory.forgetting(SECRET), digest)
+    assert holding(home.path, SECRET) == []
+    assert not any(file.exists() for file in kept)
+
+
 def test_a_table_that_is_new_is_not_left_out(home: Home, memory: Memory) -> None:
     make = "CREATE TABLE later AS SELECT 1 AS agent, ? AS note"
     home.store.write(lambda cursor: cursor.execute(make, [json.dumps({"text": f'say "{SECRET}"'})]))
