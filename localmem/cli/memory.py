@@ -14,7 +14,7 @@ from localmem.cli.common import (
     message,
     open_home,
     open_memory,
-    open_session,
+    open_talk,
     safe,
     to_json,
     turn_options,
@@ -173,25 +173,27 @@ def forget(what: str, yes: bool, agent: str, json_: bool) -> None:
 @as_json
 def tidy(steps: int, dry_run: bool, every: str | None, json_: bool, **asked: Any) -> None:
     """Merge duplicates, relieve full blocks, condense old talk. `memory undo` takes it back as one turn."""
+    from localmem.cli.slash import NOTHING_TO_TIDY
     from localmem.cli.views import step_line
-    from localmem.kernel.tidy import NOTE, changes, plan
+    from localmem.kernel.tidy import NOTE, plan
     from localmem.memory.clock import system_clock
     from localmem.memory.when import when
 
-    if every is not None or dry_run:
+    if every is None and not dry_run:
+        with open_talk(asked) as talk:
+            lines = list(talk.slash("tidy", str(steps)))
+    else:
         with open_memory(asked["agent"]) as memory:
             if every is not None:
                 timer = memory.inbox.add_timer(when(f"every {every}", system_clock), NOTE)
                 lines = [f"timer {timer.id} tidies every {every}, first at {timer.due:%Y-%m-%d %H:%M}"]
             else:
-                lines = [step_line(step) for step in plan(memory)[:steps]]
-    else:
-        with open_session(asked) as session:
-            lines = list(changes(list(session.tidy(steps))))
+                lines = [step_line(step) for step in plan(memory)[:steps]] or [NOTHING_TO_TIDY]
     if json_:
-        click.echo(to_json({"dry_run": dry_run, "changes": lines}))
+        changes = [line for line in lines if line != NOTHING_TO_TIDY]
+        click.echo(to_json({"dry_run": dry_run, "changes": changes}))
     else:
-        click.echo("\n".join(safe(line) for line in lines) or "there is nothing to tidy")
+        click.echo("\n".join(map(safe, lines)))
 
 
 @command.command()

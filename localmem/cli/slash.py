@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from localmem.cli import views
+from localmem.cli.common import safe
 from localmem.errors import UsageError
+from localmem.kernel.tidy import STEPS, changes
 from localmem.records import Event, Item, Usage
 from localmem.serve.talk import LocalTalk, Talk
 from localmem.session import Session
+
+NOTHING_TO_TIDY = "there is nothing to tidy"
 
 
 class Leave(Exception):
@@ -227,6 +231,13 @@ def _retry(chat: Chat, rest: str) -> Iterator[Shown]:
     yield Play(chat.session.retry())
 
 
+def _tidy(chat: Chat, rest: str) -> Iterator[Shown]:
+    if rest and not re.fullmatch(r"[1-9]\d{0,8}", rest):
+        raise UsageError("say how many steps at most: /tidy 20")
+    changed = changes(list(chat.session.tidy(int(rest) if rest else STEPS)))
+    yield from map(safe, changed or (NOTHING_TO_TIDY,))
+
+
 def _timers(chat: Chat, rest: str) -> Iterator[Shown]:
     return views.timer_lines(chat.session.memory.inbox.timers())
 
@@ -318,6 +329,7 @@ COMMANDS = {
         Command("context", "", "how the window is used", _context),
         Command("timers", "", "what is to come, and when", _timers),
         Command("undo", "", "take back the last turn", _undo),
+        Command("tidy", "[STEPS]", "merge duplicates, condense old talk; /undo takes it back", _tidy),
         Command("retry", "", "have the last turn answered anew", _retry, where="here"),
         Command("export", "[FILE]", "write the agent to a file", _export, paths, "here"),
         Command("functions", "", "what the agent may call", _functions),

@@ -120,6 +120,11 @@ def test_it_says_what_it_serves_and_the_commands_go_through_it(
     edited = localmem("memory", "edit", "human", "--append", "it rains")
     assert (edited.returncode, edited.stderr) == (0, "human: 21 of 2,000 characters\n")
     assert json.loads(localmem("memory", "search", "tea", "--json").stdout)["total"] >= 1
+    for text in ("the dog is called Bruno", "the DOG is called  bruno"):
+        assert localmem("memory", "add", text).returncode == 0
+    tidied = json.loads(localmem("memory", "tidy", "--json").stdout)["changes"]
+    assert len(tidied) == 1
+    assert localmem("memory", "tidy").stdout == "there is nothing to tidy\n"
     (tmp_path / "pirate.txt").write_text("I am a pirate.")
     made = subprocess.run(  # a path from where the person is, not from where the service was started
         [sys.executable, str(PARROT), "agents", "create", "anna", "--persona", "pirate.txt"],
