@@ -58,17 +58,19 @@ def load(archive: Archive, paths: Sequence[Path]) -> Iterator[Advance | FileLoad
     found = list(_files(paths))
     total, done = sum(file.size for file in found), 0
     for file in found:
-        yield Advance(file.path.name, done, total)
+        name = _shown(file.path.name)
+        yield Advance(name, done, total)
         try:
             for item in _load(archive, file):
                 if isinstance(item, FileLoaded):
                     yield item
                 else:
-                    yield Advance(file.path.name, done + int(item * file.size), total)
+                    yield Advance(name, done + int(item * file.size), total)
         except (UnreadableFile, BadInput) as error:
-            yield FileLoaded(str(file.path), "skipped", reason=str(error))
+            yield FileLoaded(_shown(str(file.path)), "skipped", reason=str(error))
         except OSError as error:
-            yield FileLoaded(str(file.path), "skipped", reason=error.strerror or "it cannot be opened")
+            reason = error.strerror or "it cannot be opened"
+            yield FileLoaded(_shown(str(file.path)), "skipped", reason=reason)
         done += file.size
     archive.announce()
     yield Advance("", total, total)
@@ -79,12 +81,21 @@ def key(path: Path) -> str:
     return os.path.realpath(path)
 
 
+def _shown(name: str) -> str:
+    """Return the name of a file as it can be shown: on disk it is bytes, which may be no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def _files(paths: Sequence[Path]) -> Iterator[_Found]:
     """Yield what there is to load, each file once, folders in the order of their names."""
     seen: set[str] = set()
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"there is no file or folder {path}")
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise UsageError(f"{_shown(str(path))}: {error.strerror}") from error
+        if not there:
+            raise UsageError(f"there is no file or folder {_shown(str(path))}")
     for path in paths:
         for file in [path] if not path.is_dir() else _inside(path):
             if (name := key(file)) not in seen:
@@ -106,6 +117,8 @@ def _load(archive: Archive, file: _Found) -> Iterator[float | FileLoaded]:
     path = key(file.path)
     if not file.path.is_file():
         raise UnreadableFile("it is no ordinary file")
+    if _shown(path) != path:
+        raise UnreadableFile("the name of it or of its folder is not UTF-8: rename it")
     suffix = parsing.kind(file.path)
     if not suffix and not file.named:
         raise UnreadableFile(

@@ -60,11 +60,14 @@ def parse(data: bytes, suffix: str) -> Document:
 
 
 def _clean(section: Section) -> Section:
-    text = section.text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
-    text = text.encode("utf-8", "replace").decode()  # half a character cannot be stored
-    return Section(
-        text, section.page, " ".join(section.heading.split())[:80], section.vector, section.embedder
-    )
+    text = _whole(section.text.replace("\r\n", "\n").replace("\r", "\n"))
+    heading = _whole(" ".join(section.heading.split())[:80])
+    return Section(text, section.page, heading, section.vector, section.embedder)
+
+
+def _whole(text: str) -> str:
+    """Return a text without what cannot be stored: zeros and half characters."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _decoded(data: bytes) -> str:

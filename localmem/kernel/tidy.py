@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -36,6 +37,8 @@ ROOMY = 0.7
 
 NOTE = "tidy memory"
 """The note of a timer that tidies instead of waking the agent."""
+
+_TIDYING = re.compile(rf"Timer \d+: {NOTE}(?: \(due [^()]*\))?$")
 
 LONGEST = 500
 """Characters of a line that two become, and of notes that the model is asked about."""
@@ -81,7 +84,7 @@ def _merge(pair: Pair) -> Step:
 
 def is_tidying(event: Event) -> bool:
     """Return whether an event is a timer's that tidies."""
-    return event.kind is EventKind.TIMER and f": {NOTE}" in event.text
+    return event.kind is EventKind.TIMER and bool(_TIDYING.match(event.text))
 
 
 class Tidy:

@@ -19,7 +19,8 @@ from localmem.records import Block
 if TYPE_CHECKING:
     from localmem.memory.store import Cursor
 
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
+"""What an agent or archive may be called. It names folders: dots alone would be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def create(
 def check(cursor: Cursor, name: str, hint: str = "choose another name") -> None:
     """Raise UsageError unless a new agent may be called `name`; `hint` says what to do where it is taken."""
     if not NAME.fullmatch(name):
-        raise UsageError(f"agent name {name!r}: use 1 to 64 letters, digits, - _ and .")
+        raise UsageError(f"agent name {name!r}: use 1 to 64 letters, digits, - _ and . (not dots alone)")
     if cursor.execute("SELECT 1 FROM agents WHERE name = ?", [name]).fetchone():
         raise UsageError(f"there is an agent {name!r} already: {hint}")
 
@@ -119,7 +120,8 @@ def delete(cursor: Cursor, name: str, now: datetime) -> int:
     agent = find(cursor, name)
     sharing.bequeath(cursor, agent, now)
     for table in AGENT_TABLES:
-        cursor.execute(f"DELETE FROM {table} WHERE agent = ?", [agent])
+        if table != "undone":  # what it took back in blocks and archives of others stays taken back
+            cursor.execute(f"DELETE FROM {table} WHERE agent = ?", [agent])
     cursor.execute("DELETE FROM agents WHERE id = ?", [agent])
     return agent
 

@@ -39,7 +39,8 @@ class Archive:
 
     def file(self, path: str) -> Loaded | None:
         """Return the file that was loaded from a path, or None."""
-        return next((file for file in self.files() if file.path == path), None)
+        found = self._store.read(lambda cursor: files.listing(cursor, self._owner, self._clock, path))
+        return found[0] if found else None
 
     def embedder(self) -> str:
         """Return the name of the embedder at hand, "" without one."""

@@ -61,7 +61,7 @@ def find(cursor: Cursor, name: str) -> int:
 def create(cursor: Cursor, name: str, now: datetime) -> int:
     """Make an archive and return its id, which no agent has. Raises UsageError for a bad or taken name."""
     if not NAME.fullmatch(name):
-        raise UsageError(f"archive name {name!r}: use 1 to 64 letters, digits, - _ and .")
+        raise UsageError(f"archive name {name!r}: use 1 to 64 letters, digits, - _ and . (not dots alone)")
     if cursor.execute("SELECT 1 FROM archives WHERE name = ?", [name]).fetchone():
         raise UsageError(f"there is an archive {name!r} already: choose another name")
     row = cursor.execute("SELECT nextval('agent_ids')").fetchone()

@@ -58,15 +58,16 @@ class Loaded:
     loaded_at: datetime
 
 
-def listing(cursor: Cursor, owner: int, clock: Clock) -> tuple[Loaded, ...]:
-    """Return the files of an agent or archive, in the order in which they came."""
+def listing(cursor: Cursor, owner: int, clock: Clock, path: str | None = None) -> tuple[Loaded, ...]:
+    """Return the files of an agent or archive, in the order in which they came; of a `path` that one alone."""
     rows = cursor.execute(
         """SELECT f.id, f.path, f.name, f.hash, f.bytes, f.characters, coalesce(p.n, 0), f.whole, f.loaded_at
            FROM files f
-           LEFT JOIN (SELECT file, count(*) AS n FROM places WHERE agent = $owner GROUP BY file) p
-                     ON p.file = f.id
-           WHERE f.agent = $owner ORDER BY f.id""",
-        {"owner": owner},
+           LEFT JOIN (SELECT file, count(*) AS n FROM places WHERE agent = $owner
+                      AND ($path IS NULL OR file IN (SELECT id FROM files WHERE path = $path))
+                      GROUP BY file) p ON p.file = f.id
+           WHERE f.agent = $owner AND ($path IS NULL OR f.path = $path) ORDER BY f.id""",
+        {"owner": owner, "path": path},
     ).fetchall()
     return tuple(
         Loaded(number, path, name, hash, size, characters, passages, whole, shown(when, clock))

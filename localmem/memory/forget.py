@@ -161,7 +161,13 @@ def _finder(texts: Sequence[str]) -> Callable[[str], bool]:
 def _records(cursor: Cursor, agent: int, holds: Callable[[str], bool]) -> list[tuple[Any, ...]]:
     sql = "SELECT id, kind, payload, call, turn, created_at FROM records WHERE agent = ? ORDER BY id"
     rows = cursor.execute(sql, [agent]).fetchall()
-    return [row for row in rows if any(map(holds, _strings(json.loads(row[2]))))]
+    return [row for row in rows if any(map(holds, _said(row[1], json.loads(row[2]))))]
+
+
+def _said(kind: str, body: dict[str, Any]) -> Iterable[str]:
+    """Yield what a record's payload says; its other strings are names of kinds, functions and models."""
+    for name in ("thought", "arguments") if kind == "call" else ("text", "note", "stub"):
+        yield from _strings(body.get(name))
 
 
 def _shown(row: Sequence[Any]) -> str:
@@ -251,27 +257,31 @@ def _before(cursor: Cursor, agent: int, clock: Clock, head: int) -> tuple[Record
     return log.read(cursor, agent, clock, where, head=head, most=SUMMARISED)[::-1]
 
 
-SEEN_TO = {"records", "passages", "vectors", "documents", "postings", "summaries", "stubs", "migrations"}
-"""Tables that have their own way of forgetting, or hold no text."""
-
-NAMES = {("agents", "name"), ("agents", "model"), ("blocks", "label"), ("blocks", "value")}
-"""Columns that are left alone: names by which things are found, and what is seen to."""
+OTHERS = (
+    ("agents", "system"),
+    ("blocks", "description"),
+    ("events", "text"),
+    ("events", "note"),
+    ("files", "name"),
+    ("files", "path"),
+    ("letters", "answer"),
+    ("notes", "text"),
+    ("places", "heading"),
+    ("readings", "task"),
+    ("readings", "summary"),
+    ("timers", "note"),
+)
+"""Columns in which people, models and documents say something, beside the tables that are seen to one by one."""
 
 
 def _others(cursor: Cursor, agent: int, texts: Sequence[str]) -> list[tuple[str, str, int, str]]:
-    """Return every other text of the agent that holds one: table, column, row, text. No table is left out."""
+    """Return every other text of the agent that holds one: table, column, row, text."""
     holds = _finder([written for text in texts for written in _written(text)])
-    columns = cursor.execute(
-        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
-    ).fetchall()
-    owned = {table for table, column, _ in columns if column == "agent"}
     found = []
-    for table, column, kind in columns:
-        if table in SEEN_TO or (table, column) in NAMES or kind not in ("VARCHAR", "JSON"):
-            continue
-        mine = f"AND agent = {agent}" if table in owned else f"AND id = {agent}" if table == "agents" else ""
-        sql = f'SELECT rowid, "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL {mine}'
-        rows = cursor.execute(sql).fetchall()
+    for table, column in OTHERS:
+        owner = "id" if table == "agents" else "agent"
+        sql = f'SELECT rowid, "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL AND {owner} = ?'
+        rows = cursor.execute(sql, [agent]).fetchall()
         found += [(table, column, int(row), str(text)) for row, text in rows if holds(str(text))]
     return found
 

@@ -123,10 +123,9 @@ def _shared(cursor: Cursor, agent: int, there: set[int]) -> Iterator[str]:
     sql = "SELECT coalesce(max(id), 0) FROM blocks WHERE agent = ?"
     row = cursor.execute(sql, [agent]).fetchone()
     assert row is not None
-    shown = {block.label: block for block in core.blocks(cursor, agent)}
     found = cursor.execute("SELECT label, owner FROM shares WHERE agent = ? ORDER BY id", [agent]).fetchall()
     for number, (label, owner) in enumerate(found, row[0] + 1):
-        block = shown[label]
+        block = next(each for each in core.blocks(cursor, owner) if each.label == label)
         last = cursor.execute(
             f"""SELECT author, turn, call, rests_on, created_at FROM blocks
                 WHERE agent = ? AND label = ? AND {STANDING} ORDER BY id DESC LIMIT 1""",

@@ -93,10 +93,7 @@ def bequeath(cursor: Cursor, owner: int, now: datetime) -> None:
     rows = cursor.execute(
         "SELECT agent, label, id FROM shares WHERE owner = ? ORDER BY id", [owner]
     ).fetchall()
-    seen = [
-        (agent, next(block for block in core.blocks(cursor, agent) if block.label == label))
-        for agent, label, _ in rows
-    ]
+    own = {block.label: block for block in core.blocks(cursor, owner)}
     cursor.execute("DELETE FROM shares WHERE owner = ?", [owner])
-    for agent, block in seen:
-        core.put(cursor, agent, block, Origin("user"), now)
+    for agent, label, _ in rows:
+        core.put(cursor, agent, own[label], Origin("user"), now)

@@ -5,10 +5,23 @@ from __future__ import annotations
 import pytest
 from awake import Bench, calls, run, says
 
-from localmem.kernel.tidy import NOTE, changes, plan, says_both
+from localmem.kernel.tidy import NOTE, changes, is_tidying, plan, says_both
 from localmem.records import Block, Call, Event, EventKind, Eviction, Result
 
 BOTH = "You have a dog called Bruno\nYour dog is named Bruno"
+
+
+@pytest.mark.parametrize(
+    ("text", "tidies"),
+    [
+        (f"Timer 3: {NOTE}", True),
+        (f"Timer 3: {NOTE} (due 2026-03-04 09:00:00, 2 hours late)", True),
+        (f"Timer 3: {NOTE} card photos", False),
+        (f"Timer 3: ask: {NOTE}", False),
+    ],
+)
+def test_only_the_timer_of_that_note_tidies(text: str, tidies: bool) -> None:
+    assert is_tidying(Event(EventKind.TIMER, text)) == tidies
 
 
 def held(bench: Bench) -> object:

@@ -11,9 +11,10 @@ from memory_acts import Hands, run, say
 
 from localmem.errors import UsageError
 from localmem.kernel.summary import digest
+from localmem.memory.forget import OTHERS
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
-from localmem.records import Call, Event, EventKind, Result
+from localmem.records import Block, Call, Event, EventKind, Result
 from localmem.testing import HashEmbedder
 
 SECRET = "Zwiebelturm-4711"
@@ -156,13 +157,44 @@ def test_the_prompts_of_those_who_see_its_blocks_go_too(home: Home, memory: Memo
     assert not any(file.exists() for file in kept)
 
 
-def test_a_table_that_is_new_is_not_left_out(home: Home, memory: Memory) -> None:
-    make = "CREATE TABLE later AS SELECT 1 AS agent, ? AS note"
-    home.store.write(lambda cursor: cursor.execute(make, [json.dumps({"text": f'say "{SECRET}"'})]))
-    home.forget("default", memory.forgetting(f'say "{SECRET}"'), digest)
-    note = home.store.read(lambda cursor: cursor.execute("SELECT note FROM later").fetchone())
-    assert note is not None
-    assert json.loads(note[0]) == {"text": "[forgotten]"}
+SEEN_TO = {"records", "passages", "summaries", "stubs"}
+"""Tables that have their own way of forgetting."""
+
+NAMES = {
+    *(("agents", name) for name in ("name", "model", "functions")),
+    *(("blocks", name) for name in ("label", "value", "author")),  # value: seen to
+    *(("permits", name) for name in ("name", "digest")),
+    *(("readings", "state"), ("letters", "state"), ("events", "kind"), ("files", "hash")),
+    *(("archives", "name"), ("chosen", "name"), ("shares", "label"), ("vectors", "embedder")),
+    *(("retired", "author"), ("migrations", "name")),
+}
+"""Columns by which things are found and told apart: nobody says anything in them."""
+
+
+def test_every_text_of_the_store_is_one_that_is_forgotten_or_a_name(home: Home) -> None:
+    sql = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal"
+    found = home.store.read(lambda cursor: cursor.execute(sql).fetchall())
+    texts = {(table, column) for table, column, kind in found if kind in ("VARCHAR", "JSON")}
+    assert {each for each in texts if each[0] not in SEEN_TO} == set(OTHERS) | NAMES
+
+
+def test_what_the_store_finds_things_by_is_not_forgotten(home: Home, memory: Memory) -> None:
+    other = home.create_agent("timer")
+    home.create_archive("timer-papers")
+    home.attach("timer-papers", "default")
+    other.put_block(Block("timer", "", 2000), "user")
+    home.share_block("timer", "timer", "default")
+    memory.submit(Event(EventKind.TIMER, "the timer rings"))
+    say(memory, "hello there", "a message")
+    for text in ("timer", "message", "send_message", "user", "event"):
+        home.forget("default", memory.forgetting(text), digest)
+    assert [event.text for event in memory.inbox.pending()] == ["the [forgotten] rings"]
+    assert "timer" in [block.label for block in memory.blocks()]
+    assert [row.name for row in home.archives()] == ["timer-papers"]
+    said = [record for record in memory.records() if isinstance(record, Event | Call)]
+    assert [getattr(record, "text", "") for record in said] == ["hello there", ""]
+    assert isinstance(said[1], Call)
+    assert said[1].arguments == {"message": "[forgotten]"}
 
 
 def test_what_there_is_not_cannot_be_forgotten(home: Home, memory: Memory) -> None:

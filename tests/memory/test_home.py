@@ -176,7 +176,7 @@ def test_of_an_agent_that_is_deleted_no_copy_is_left(home: Home) -> None:
     assert not traces.exists()
 
 
-@pytest.mark.parametrize("name", ["", "a b", "../up", "x" * 65, "é", "a\n"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a b", "../up", "x" * 65, "é", "a\n"])
 def test_a_name_is_plain(home: Home, name: str) -> None:
     with pytest.raises(UsageError, match="letters"):
         home.create_agent(name)

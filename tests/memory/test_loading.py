@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +73,24 @@ def test_a_folder_is_loaded_with_all_it_holds(home: Home, tmp_path: Path) -> Non
     assert (hit.source, hit.text) == ("garden.md, Pests", "# Pests\n\nSnails eat lettuce.")
     assert memory.search_archive("secret").total == 0
     assert memory.search_archive("lettuce").total == 2
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there no file can have such a name")
+def test_an_odd_name_or_heading_stops_no_load(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/b\xfc.txt"))
+    odd.write_text("It lies in Latin-1.")
+    line = {"text": "The plum is blue.", "heading": "half \ud800"}
+    (folder / "c.jsonl").write_text(json.dumps(line))
+    memory = home.create_agent("a")
+    came = put(home.archive_of("a"), folder)
+    assert {name: item.state for name, item in came.items()} == {
+        "b\ufffd.txt": "skipped",
+        "c.jsonl": "loaded",
+    }
+    assert "rename it" in came["b\ufffd.txt"].reason
+    assert memory.search_archive("plum").hits[0].source == "c.jsonl, half ?"
 
 
 def test_a_path_that_is_not_there_stops_the_load_before_it_begins(home: Home, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from memory_acts import within
+from memory_acts import run, within
 
 from localmem.errors import UsageError
 from localmem.memory.core import Origin
@@ -14,7 +14,7 @@ from localmem.memory.desk import Desk
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.memory.sharing import SharedBlock
-from localmem.records import Block
+from localmem.records import Block, Event, EventKind
 
 
 @pytest.fixture
@@ -96,6 +96,39 @@ def test_who_saw_a_block_keeps_it_when_its_agent_goes(home: Home, anna: Memory, 
     home.delete_agent("anna")
     assert home.shared_blocks() == ()
     assert berta.block("human").value == "stays\ngoes on"
+
+
+def test_who_could_only_read_a_block_may_write_it_once_it_is_its_own(home: Home, anna: Memory) -> None:
+    carla = home.create_agent("carla")
+    home.share_block("human", "anna", "carla", read_only=True)
+    copy = home.copy_agent("carla", "copy")
+    home.delete_agent("anna")
+    for memory in (carla, copy):
+        within(memory, lambda desk: desk.append("human", "mine now"))
+        assert memory.block("human").value.endswith("mine now")
+
+
+def test_what_an_agent_took_back_of_others_stays_taken_back_when_it_goes(
+    home: Home, anna: Memory, berta: Memory
+) -> None:
+    home.create_archive("library")
+    home.attach("library", "berta", writable=True)
+    before = anna.block("human").value
+    event = berta.open_turn(Event(EventKind.USER, "keep it"))
+    run(berta, event.turn, lambda desk: str(desk.append("human", "a wrong line")))
+    run(
+        berta,
+        event.turn,
+        lambda desk: str(desk.insert_shared_passage("library", "a wrong passage", source="agent")),
+    )
+    berta.close_turn(event.turn)
+    home.attach("library", "anna")
+    assert anna.search_archive("wrong").total == 1
+    berta.undo()
+    home.delete_agent("berta")
+    anna.settle()
+    assert anna.block("human").value == before
+    assert anna.search_archive("wrong").total == 0
 
 
 @pytest.mark.parametrize(
