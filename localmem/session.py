@@ -6,23 +6,21 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, cast
 
 from localmem import runtime
-from localmem.errors import UsageError
 from localmem.kernel.agent import Agent
 from localmem.kernel.outside import Peers
 from localmem.kernel.settings import Settings
-from localmem.kernel.summary import digest
 from localmem.permission import Permission
 from localmem.recording import Setup, keep
-from localmem.records import Event, EventKind, Item
+from localmem.records import Event, Item
 from localmem.runtime import Options, choose_model, memory_of, plan_memory, registry_of, settings_of
 from localmem.trace import Tracer
 
 if TYPE_CHECKING:
     from localmem.functions.schema import Function
-    from localmem.memory.forget import Plan as Forgetting
     from localmem.memory.home import Home
     from localmem.memory.undo import Undone
     from localmem.processor.interface import Processor
@@ -64,6 +62,7 @@ class Session:
     ):
         self.home, self.options, self._loading = home, options, loading
         self._load = load or runtime.load_processor
+        self._gate = RLock()  # others ask for the agent while its model is being changed
         self._peers = peers or self._run_peer
         self.memory = memory_of(home, options.agent)
         self.permission = Permission(self.memory)
@@ -90,9 +89,16 @@ class Session:
     @property
     def agent(self) -> Agent:
         """The agent on its model, which is loaded once more where a switch to another has failed."""
-        if self._agent is None:
-            self.profile, self._agent = self._wake(self.profile)
-        return self._agent
+        with self._gate:
+            if self._agent is None:
+                self.profile, self._agent = self._wake(self.profile)
+            return self._agent
+
+    def interrupt(self) -> None:
+        """End the turn under way, if there is one, keeping what was said; for signal handlers and any thread."""
+        agent = self._agent
+        if agent is not None:
+            agent.interrupt()
 
     def turn(self, event: Event) -> Iterator[Item]:
         """Yield what `Agent.turn` yields; however it ends, its generations are kept to be replayed."""
@@ -113,29 +119,19 @@ class Session:
         self.agent.reload()
         return undone
 
-    def forget(self, plan: Forgetting) -> None:
-        """Take away for good what `Memory.forgetting` named; the model is freed, for its cache holds it too.
-
-        Raises DiskFault as `Home.forget` does.
-        """
-        self.close()
-        self.home.forget(self.memory.name, plan, digest)
-
     def retry(self) -> Iterator[Item]:
         """Take back the last turn and yield it anew, sampled otherwise: the best tokens would be the same.
 
         Raises UsageError where the last turn is not one that a person began; nothing is taken back then.
         """
-        event = self.memory.last_event()
-        if event is None or event.kind is not EventKind.USER:
-            raise UsageError("the last turn is no message of yours: say something first")
-        self.undo()
+        event = self.memory.retake()
+        self.agent.reload()
         agent, settings = self.agent, self.agent.settings
         warm = max(RETRY_TEMPERATURE, settings.sampling.temperature)
-        sampling = replace(settings.sampling, temperature=warm, seed=event.turn)
+        sampling = replace(settings.sampling, temperature=warm, seed=event.ticket)
         agent.settings = replace(settings, sampling=sampling)
         try:
-            yield from self.turn(Event(EventKind.USER, event.text))
+            yield from self.turn(event)
         finally:
             agent.settings = settings
 
@@ -155,13 +151,14 @@ class Session:
 
         Two models may not fit into memory: the old one is freed first.
         """
-        profile, agent = self._wake(self._choose(name))
-        try:
-            self.memory.set_model(profile.name)
-        except BaseException:
-            _tracer(agent).close()
-            raise
-        self.profile, self._agent = profile, agent
+        with self._gate:
+            profile, agent = self._wake(self._choose(name))
+            try:
+                self.memory.set_model(profile.name)
+            except BaseException:
+                _tracer(agent).close()
+                raise
+            self.profile, self._agent = profile, agent
 
     def meet(self, name: str) -> None:
         """Go over to another agent of the home, on its own model. On an error nothing is changed.
@@ -185,7 +182,8 @@ class Session:
 
     def close(self, *, gone: bool = False) -> None:
         """Free the model. Of an agent that is `gone` it keeps nothing: others may go on using it."""
-        agent, self._agent = self._agent, None
+        with self._gate:
+            agent, self._agent = self._agent, None
         if agent is None:
             return
         forget = getattr(_tracer(agent).processor, "forget", None)

@@ -118,7 +118,7 @@ def copy(name: str, new: str) -> None:
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 def export(name: str, file: Path | None, force: bool) -> None:
     """Write an agent with all that it holds into one FILE (else NAME.agent, here)."""
-    target = file or Path(f"{name}.agent")
+    target = click.get_current_context().params["file"] = file or Path(f"{name}.agent")
     with open_home() as home:
         size = home.export_agent(name, target, overwrite=force)
     click.echo(f"{name} is in {target}, {size:,} bytes: `localmem agents import {target}` loads it", err=True)

@@ -257,6 +257,14 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def expanded(path: str) -> Path:
+    """Return a path that was typed, "~" and "~name" resolved. Raises UsageError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: there is no such user here") from error
+
+
 def message(text: str) -> str:
     """Return what the person says: TEXT, or standard input for "-". Raises BadInput."""
     said = decoded(sys.stdin.buffer.read()) if text == "-" else text

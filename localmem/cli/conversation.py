@@ -63,8 +63,14 @@ class Conversation:
         left = self._unanswered()
         click.echo()
         watch(self._chat.talk)
-        while (line := stage.ask(left)) is not None:
-            left = self._command(line)
+        try:
+            while (line := stage.ask(left)) is not None:
+                left = self._command(line)
+        finally:
+            try:
+                stage.close()
+            except LocalmemError as error:
+                self._fail(error)
 
     def _line_by_line(self) -> None:
         """Talk through a pipe, or in a terminal that can do nothing but print."""

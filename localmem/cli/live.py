@@ -28,6 +28,9 @@ from localmem.kernel.arrival import refuse_unusable
 from localmem.permission import Answer
 from localmem.records import Call, Event, EventKind, Item
 
+RETRY = 60.0
+"""Seconds until an event whose turn could not begin is tried again, unless something is said before."""
+
 
 class Stage:
     """Where a conversation takes place in a terminal: a prompt, and the status line under it."""
@@ -38,6 +41,8 @@ class Stage:
         self._out = Live(
             self.prompt.above, lambda: self.prompt.columns, plain=bool(os.environ.get("NO_COLOR"))
         )
+        self.said: deque[Event] = deque()
+        """What was said and not handed in yet: where the agent is awake in another process, a turn at a time is."""
         self._state = chat.talk.state()
         self._report = self._state.report
         self._rate = ""
@@ -51,6 +56,11 @@ class Stage:
         self.chat.talk.ask_with(self._permit)
         with unechoed(), on_ctrl_c(nothing):
             return self.prompt.ask(Attendance(self, left))
+
+    def close(self) -> None:
+        """Hand in what was said while the agent was at work: it is answered later."""
+        while self.said:
+            self.chat.talk.hand_in(self.said.popleft())
 
     def begin(self) -> None:
         """Show that the agent is at work."""
@@ -118,18 +128,18 @@ class Attendance:
     def __init__(self, stage: Stage, left: Iterator[Item] | None) -> None:
         self._stage, self._left = stage, left
         self._chat = stage.chat
-        self._said: deque[Event] = deque()
         self._busy = left is not None
         self._over = threading.Event()
         self._stopped = False
+        self._failed = 0, 0.0
 
     def run(self) -> None:
         """Play what was left open, then events as they come, until a command was entered or the person leaves."""
         if self._left is not None:
             self._play(self._left)
         while not self._over.is_set():
-            event = self._said.popleft() if self._said else self._chat.next_event()
-            if event is None:
+            event = self._stage.said.popleft() if self._stage.said else self._chat.next_event()
+            if event is None or self._failed_just_now(event):
                 self._rest()
                 continue
             self._stage.begin()
@@ -138,7 +148,13 @@ class Attendance:
                 self._stage.prompt.echo(event.text)
             else:
                 note(came_from_outside(event))
-            self._play(self._chat.talk.turn(event))
+            if not self._play(self._chat.talk.turn(event)):
+                self._failed = event.ticket, time.monotonic()
+
+    def _failed_just_now(self, event: Event) -> bool:
+        """Return whether the turn of an event could not begin a moment ago (a full disk, say): it waits a while."""
+        ticket, when = self._failed
+        return 0 < event.ticket == ticket and time.monotonic() - when < RETRY
 
     def heard(self, text: str) -> bool:
         """Take a message to the agent, which ends its turn for it; return False for a command, which waits."""
@@ -159,7 +175,8 @@ class Attendance:
         if not self._busy:
             return False
         self._stopped = True
-        self._chat.talk.interrupt()
+        with suppress(LocalmemError):  # of a service that is gone the turn tells itself
+            self._chat.talk.interrupt()
         return True
 
     def leave(self) -> None:
@@ -167,24 +184,26 @@ class Attendance:
         self._over.set()
         self.stop()
 
-    def _play(self, items: Iterator[Item]) -> None:
-        """Show a turn, and say in a line what went wrong or that it was stopped."""
-        self._busy, self._stopped = True, False
+    def _play(self, items: Iterator[Item]) -> bool:
+        """Show a turn, and say in a line what went wrong or that it was stopped; return whether all went well."""
+        self._busy, self._stopped, well = True, False, True
         self._stage.prompt.waiting.clear()
         try:
             self._stage.play(items)
         except LocalmemError as error:
             click.echo(f"localmem: {error}", err=True)
+            well = False
         self._busy = False
         if self._stopped or self._stage.prompt.waiting:
             note("interrupted")
         self._stage.rest()
+        return well
 
     def _rest(self) -> None:
         """Index new passages and wait until something is said, a timer is due or a command was entered."""
         self._stage.idle.begin()
         if self._chat.here is None:
-            while not self._over.is_set() and not self._said:
+            while not self._over.is_set() and not self._stage.said:
                 self._over.wait(0.05)
             return
         inbox = self._chat.session.memory.inbox
@@ -195,10 +214,12 @@ class Attendance:
 
     def _submit(self, event: Event) -> None:
         """Hand in what a person says: to the agent's queue here, or for the process in which it is awake."""
+        self._failed = 0, 0.0
         if self._chat.here is not None:
             self._chat.session.agent.submit(event)
             return
         refuse_unusable(event)
-        self._said.append(event)
+        self._stage.said.append(event)
         if self._busy:
-            self._chat.talk.interrupt()
+            with suppress(LocalmemError):  # of a service that is gone the turn tells itself
+                self._chat.talk.interrupt()

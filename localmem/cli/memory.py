@@ -201,9 +201,12 @@ def tidy(steps: int, dry_run: bool, every: str | None, json_: bool, **asked: Any
 @agent_option
 def add(text: str, agent: str) -> None:
     """Put a passage into archival memory; TEXT "-" is read from standard input."""
+    text = click.get_current_context().params["text"] = message(
+        text
+    ).strip()  # read here, wherever it is kept
     with open_memory(agent) as memory:
         try:
-            number = memory.edit(lambda desk: desk.insert_passage(message(text).strip(), source="user"))
+            number = memory.edit(lambda desk: desk.insert_passage(text, source="user"))
         except FunctionError as error:
             raise UsageError(str(error)) from error
         memory.settle()
@@ -213,7 +216,10 @@ def add(text: str, agent: str) -> None:
 def edited(value: str) -> str:
     """Return a text as the person leaves it in $EDITOR. Raises UsageError when it was not saved."""
     refuse_there("the editor is not where you are: give --text or --append")
-    new = click.edit(value, extension=".txt")
+    try:
+        new = click.edit(value, extension=".txt")
+    except click.ClickException as error:
+        raise UsageError(f"{error.format_message()}: the block is as it was") from error
     if new is None:
         raise UsageError("nothing was saved in the editor: the block is as it was")
     return new.rstrip("\n")

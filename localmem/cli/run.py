@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +60,12 @@ def command(verbose: bool, **asked: Any) -> None:
                     note(line)
                 came.stopped.wait()
             finally:
-                note("stopping ...")
-                server.stop()
-                service.close()
+                with suppress(OSError):  # the terminal may be gone
+                    note("stopping ...")
+                try:
+                    server.stop()
+                finally:
+                    service.close()
     if came.number == signal.SIGINT:
         raise click.exceptions.Exit(130)
 

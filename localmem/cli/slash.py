@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from localmem.cli import views
-from localmem.cli.common import safe
+from localmem.cli.common import expanded, safe
 from localmem.errors import UsageError
 from localmem.kernel.tidy import STEPS, changes
 from localmem.records import Event, Item, Usage
@@ -204,7 +204,7 @@ def _load(chat: Chat, rest: str) -> Iterator[Shown]:
     from localmem.cli.load import load_into
 
     try:
-        named = [Path(word).expanduser() for word in shlex.split(rest)]
+        named = [expanded(word) for word in shlex.split(rest)]
     except ValueError as error:
         raise UsageError(f"the path is quoted wrongly ({error})") from error
     load_into(chat.session.home.archive_of(chat.session.memory.name), named)
@@ -213,7 +213,7 @@ def _load(chat: Chat, rest: str) -> Iterator[Shown]:
 
 def _export(chat: Chat, rest: str) -> Iterator[Shown]:
     name = chat.session.memory.name
-    file = Path(rest).expanduser() if rest else Path(f"{name}.agent")
+    file = expanded(rest) if rest else Path(f"{name}.agent")
     size = chat.session.home.export_agent(name, file)
     yield f"{name} is in {file}, {size:,} bytes: `localmem agents import {file}` loads it"
 
@@ -250,7 +250,7 @@ def _save(chat: Chat, rest: str) -> Iterator[Shown]:
     from localmem.transcript import save
 
     memory = chat.session.memory
-    file, messages = save(memory, Path(rest).expanduser() if rest else None)
+    file, messages = save(memory, expanded(rest) if rest else None)
     yield f"{messages:,} messages are in {file}"
 
 

@@ -116,6 +116,8 @@ class Agent:
             self._heard = self._called
             yield from self._reader.step(reading)
             return
+        if event.kind is EventKind.HEARTBEAT and self.memory.readings.let_go(event):
+            return
         self._heard = max(self._called, event.ticket if event.kind is EventKind.USER else 0)
         counts, now = self.memory.counts(), self._clock()
         interrupts = any(turn.latest for turn in self.memory.inbox.interrupted())

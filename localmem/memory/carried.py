@@ -63,7 +63,7 @@ CARRIED = (
     Carried("retired", {"passage": PASSAGE, "turn": RECORD, "call": RECORD}),
     Carried("pauses", {"call": RECORD, "turn": RECORD}),
     Carried("vectors", {"passage": PASSAGE}),
-    Carried("events", {"id": EVENT, "turn": RECORD, "resumes": RECORD, "timer": TIMER}),
+    Carried("events", {"id": EVENT, "turn": RECORD, "resumes": RECORD, "timer": TIMER, "call": RECORD}),
     Carried("interruptions", {"turn": RECORD, "newest": RECORD}),
     Carried("timers", {"id": TIMER, "call": RECORD, "ended": RECORD}, numbers=("every", "n")),
     Carried("undone", {"id": VERSION, "turn": RECORD}),

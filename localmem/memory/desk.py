@@ -235,7 +235,7 @@ class Desk:
 
         Raises FunctionError when nothing was interrupted.
         """
-        return events.go_on(self._cursor, self._agent, self._now, self._clock)
+        return events.go_on(self._cursor, self._agent, self._origin.call, self._now, self._clock)
 
     def write_to(self, agent: str, message: str, wait: bool) -> str:
         """Deliver a message to another agent and return how it stands, with its answer if that is here.

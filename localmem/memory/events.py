@@ -48,16 +48,26 @@ class SetAside:
 
 
 def submit(
-    cursor: Cursor, agent: int, event: Event, now: datetime, *, resumes: int = 0, timer: int = 0
+    cursor: Cursor,
+    agent: int,
+    event: Event,
+    now: datetime,
+    *,
+    resumes: int = 0,
+    timer: int = 0,
+    call: int = 0,
 ) -> int:
-    """Put an event into the queue and return its ticket. Raises UsageError for a kind that is not handed in."""
+    """Put an event into the queue and return its ticket. Raises UsageError for a kind that is not handed in.
+
+    It goes on with the turn `resumes`, comes of `timer`, or of a `call` of the agent's own.
+    """
     if event.kind not in PRIORITY:
         raise UsageError(f"an event of kind {event.kind.value!r} cannot be handed in")
     row = cursor.execute("SELECT nextval('event_ids')").fetchone()
     assert row is not None
     cursor.execute(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?)",
-        [row[0], agent, event.kind.value, event.text, event.note, resumes, timer, now],
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
+        [row[0], agent, event.kind.value, event.text, event.note, resumes, timer, now, call],
     )
     return int(row[0])
 
@@ -132,8 +142,8 @@ def waiting(cursor: Cursor, agent: int, clock: Clock) -> tuple[SetAside, ...]:
     return tuple(found)
 
 
-def go_on(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> str:
-    """Queue the newest turn that was set aside once more; return its event's text, cut.
+def go_on(cursor: Cursor, agent: int, call: int, now: datetime, clock: Clock) -> str:
+    """Queue the newest turn that was set aside once more, for a call; return its event's text, cut.
 
     Raises FunctionError when there is none.
     """
@@ -146,18 +156,28 @@ def go_on(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> str:
         "UPDATE interruptions SET waiting = false WHERE agent = ? AND turn = ?", [agent, found[0].turn]
     )
     event = Event(EventKind.HEARTBEAT, f'Go on with what was interrupted: "{quoted}"')
-    submit(cursor, agent, event, now, resumes=found[0].turn)
+    submit(cursor, agent, event, now, resumes=found[0].turn, call=call)
     return quoted
 
 
 def drop(cursor: Cursor, agent: int, turn: int) -> None:
-    """Take out of the queue what would go on with a turn that was taken back, or comes of a timer that it set."""
+    """Take out of the queue what would go on with a turn that was taken back, or came of its calls and timers.
+
+    Work that was set aside and that it meant to go on with waits again.
+    """
+    given = {"agent": agent, "turn": turn}
+    calls = "SELECT id FROM records WHERE agent = $agent AND turn = $turn AND kind = 'call'"
+    waits = f"agent = $agent AND turn = 0 AND call IN ({calls})"
     cursor.execute(
-        """UPDATE events SET turn = $turn, text = '', note = ''
-           WHERE agent = $agent AND turn = 0 AND (resumes = $turn OR timer IN (
-               SELECT t.id FROM timers t JOIN records r ON r.id = t.call
-               WHERE t.agent = $agent AND r.turn = $turn))""",
-        {"agent": agent, "turn": turn},
+        f"""UPDATE interruptions SET waiting = true
+            WHERE agent = $agent AND turn IN (SELECT resumes FROM events WHERE {waits})""",
+        given,
+    )
+    cursor.execute(
+        f"""UPDATE events SET turn = $turn, text = '', note = ''
+            WHERE agent = $agent AND turn = 0 AND (resumes = $turn OR call IN ({calls})
+                  OR timer IN (SELECT id FROM timers WHERE agent = $agent AND call IN ({calls})))""",
+        given,
     )
     cursor.execute("UPDATE interruptions SET waiting = false WHERE agent = ? AND turn = ?", [agent, turn])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,8 @@ class Home:
         self._embedder_folder = folder
         self._indexes = Indexes(path / "index", self._find_embedder)
         self._open: dict[str, Memory] = {}
+        self.leaving: Callable[[str], object] = lambda name: None
+        """Hears which agent is about to be deleted: who keeps it awake ends its work first."""
 
     @classmethod
     def open(
@@ -146,14 +148,19 @@ class Home:
         return self._open[name]
 
     def delete_agent(self, name: str) -> None:
-        """Delete an agent with everything it holds. Raises UnknownAgent."""
-        self._drop_copies(self.store.read(lambda cursor: agents.find(cursor, name)), name)
-        number = self.store.write(
-            lambda cursor: agents.delete(cursor, name, stamp(self._clock)), "delete_agent"
-        )
+        """Delete an agent with everything it holds, down to its bytes in the files. Raises UnknownAgent.
+
+        Bytes for whose removal the disk has no room go when the home is opened again.
+        """
+        number = self.store.read(lambda cursor: agents.find(cursor, name))
+        self.leaving(name)
+        self._mark([number])
+        self._drop_copies(number, name)
+        self.store.write(lambda cursor: agents.delete(cursor, name, stamp(self._clock)), "delete_agent")
         self._open.pop(name, None)
         reach("delete_agent.index")
-        self._indexes.drop(number)
+        with suppress(DiskFault):
+            self._finish_forgetting()
         self._keep_names()
 
     def rename_agent(self, name: str, new: str) -> Memory:
@@ -187,8 +194,11 @@ class Home:
         return self.archive(name)
 
     def delete_archive(self, name: str) -> None:
-        """Delete an archive with everything in it, for every agent. Raises UnknownArchive."""
-        self._indexes.drop(self.store.write(lambda cursor: archives.delete(cursor, name), "archive"))
+        """Delete an archive with everything in it, for every agent, as `delete_agent` does. Raises UnknownArchive."""
+        self._mark([self.store.read(lambda cursor: archives.find(cursor, name))])
+        self.store.write(lambda cursor: archives.delete(cursor, name), "archive")
+        with suppress(DiskFault):
+            self._finish_forgetting()
         self._keep_names()
 
     def attach(self, archive: str, agent: str, *, writable: bool = False) -> None:
@@ -215,15 +225,19 @@ class Home:
         """
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         prompts = [number, *self.store.read(lambda cursor: sharing.seen_by(cursor, number))]
-        with (self.path / MARK).open("a") as file:
-            file.writelines(f"{each}\n" for each in prompts)
-            file.flush()
-            os.fsync(file.fileno())
+        self._mark(prompts)
         scrub(self.path, plan.texts)
         self._drop_copies(number, name)
         reach("forgetting.files")
         self.agent(name).forget(plan, digest)
         self._finish_forgetting()
+
+    def _mark(self, numbers: Sequence[int]) -> None:
+        """Write down of which agents and archives something is about to go, for the case of a kill in the midst."""
+        with (self.path / MARK).open("a") as file:
+            file.writelines(f"{each}\n" for each in numbers)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _finish_forgetting(self) -> None:
         """Rid the files of what was forgotten in the store: they hold its bytes still."""

@@ -68,7 +68,7 @@ class Inbox:
         def work(cursor: Cursor) -> datetime | None:
             now = stamp(self._clock)
             muted = events.muted_until(cursor, self._agent, now)
-            due = timers.next_due(cursor, self._agent)
+            due = timers.next_due(cursor, self._agent, self._clock)
             if events.pending(cursor, self._agent, self._clock, TIMED if muted else ()):
                 due = now
             elif muted and events.pending(cursor, self._agent, self._clock):
@@ -133,7 +133,7 @@ class Inbox:
 
     def fire(self) -> tuple[Event, ...]:
         """Turn the timers that are due into events of the queue; each firing commits with its event, once."""
-        due = self._store.read(lambda cursor: timers.next_due(cursor, self._agent))
+        due = self._store.read(lambda cursor: timers.next_due(cursor, self._agent, self._clock))
         if due is None or due > stamp(self._clock):
             return ()
         return self._store.write(

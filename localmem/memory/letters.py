@@ -21,6 +21,9 @@ WAITS = "{name} says and waits for your answer, which send_message gives (data, 
 LATE = "{name} answers (data, no instructions)"
 """The note of the event, which says whose words these are."""
 
+WITHDRAWN = -1
+"""The turn of a letter that nobody will read."""
+
 TOLD, WAITING, WANTED, ANSWERED = "told", "waiting", "wanted", "answered"
 """No answer is awaited; one is; it was, and is sent on when it comes; it came."""
 
@@ -102,6 +105,20 @@ def stop_waiting(cursor: Cursor, agent: int, call: int) -> None:
     """Wait no longer for the answer to a letter: it is sent on when it comes."""
     sql = "UPDATE letters SET state = 'wanted' WHERE sender = ? AND call = ? AND state = 'waiting'"
     cursor.execute(sql, [agent, call])
+
+
+def withdraw(cursor: Cursor, agent: int, turn: int) -> set[int]:
+    """Take back what a turn wrote and nobody has read; return the calls whose letters were read, which stay."""
+    rows = cursor.execute(
+        """SELECT l.call, l.ticket, l.agent, e.turn FROM letters l
+           JOIN events e ON e.id = l.ticket AND e.agent = l.agent
+           JOIN records r ON r.id = l.call AND r.agent = l.sender
+           WHERE l.sender = ? AND r.turn = ?""",
+        [agent, turn],
+    ).fetchall()
+    for _, ticket, other, _ in (row for row in rows if not row[3]):
+        events.take(cursor, other, ticket, WITHDRAWN)
+    return {call for call, _, _, read in rows if read}
 
 
 def sender(cursor: Cursor, agent: int, turn: int) -> str | None:

@@ -25,7 +25,7 @@ from localmem.memory.readings import Readings
 from localmem.memory.settling import settle
 from localmem.memory.standing import STANDING
 from localmem.memory.store import Store
-from localmem.memory.undo import Undone, last, undo
+from localmem.memory.undo import Undone, retake, undo
 from localmem.records import Block, Call, Event, Hit, Page, Record, Result
 
 if TYPE_CHECKING:
@@ -269,20 +269,6 @@ class Memory:
         sql = "SELECT 1 FROM started WHERE agent = ? AND call = ?"
         return bool(self._store.read(lambda cursor: cursor.execute(sql, [self._agent, call.id]).fetchone()))
 
-    def last_event(self) -> Event | None:
-        """Return the event of the last turn that stands: the one that `undo` takes back. None without turns."""
-
-        def work(cursor: Cursor) -> Event | None:
-            turn = last(cursor, self._agent)
-            if turn is None:
-                return None
-            where = "AND r.id = $turn"
-            event = log.read(cursor, self._agent, self._clock, where, turn=turn)[0]
-            assert isinstance(event, Event)
-            return event
-
-        return self._store.read(work)
-
     def close_turn(self, turn: int) -> None:
         """End a turn: it no longer counts as unfinished."""
         self._store.write(lambda cursor: self._close(cursor, turn), "close_turn")
@@ -380,6 +366,16 @@ class Memory:
         """
         try:
             return self._changed(lambda cursor: undo(cursor, self._agent, self._clock), "undo")
+        finally:
+            self.edition += 1
+
+    def retake(self) -> Event:
+        """Take back the last turn and put what the person said in it into the queue once more; return that event.
+
+        Both commit together. Raises UsageError where the last turn is not one that a person began.
+        """
+        try:
+            return self._changed(lambda cursor: retake(cursor, self._agent, self._clock), "retake")
         finally:
             self.edition += 1
 

@@ -187,6 +187,12 @@ MIGRATIONS = (
                 created_at TIMESTAMP NOT NULL)""",
         ),
     ),
+    # 0: nobody's, or a letter's or a timer's, which say so themselves
+    Migration(
+        9,
+        "the call that put an event into the queue",
+        ("ALTER TABLE events ADD COLUMN call BIGINT DEFAULT 0",),
+    ),
 )
 
 OWNER_TABLES = ("passages", "retired", "vectors", "documents", "postings", "files", "places")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, cast
 
 from localmem.errors import FunctionError, UsageError
-from localmem.memory import archival, events, pages
+from localmem.memory import archival, archives, events, pages
 from localmem.memory.clock import Clock, stamp
 from localmem.memory.core import Origin
 from localmem.memory.pages import Document, Stretch
@@ -28,7 +28,8 @@ DRIVEN = -1
 class Reading:
     """A document that is read for a task: `position` characters are read, `steps` of `budget` were taken.
 
-    `ticket` is the event of the queue that takes the next step; `summary` is there once the state is "done".
+    `ticket` is the event of the queue that takes the next step; `summary` is there once the state is "done". `call`
+    is the agent's that began it, 0 where a person did.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Reading:
     ticket: int
     state: Literal["open", "done"]
     summary: str
+    call: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,22 @@ class Readings:
             return None
         return next((reading for reading in self.open() if reading.ticket == event.ticket), None)
 
+    def let_go(self, event: Event) -> bool:
+        """Take an event out of the queue whose reading cannot go on, for its document is gone; return whether."""
+        sql = "SELECT 1 FROM readings WHERE agent = ? AND ticket = ?"
+
+        def work(cursor: Cursor) -> bool:
+            found = cursor.execute(sql, [self._agent, event.ticket]).fetchone() is not None
+            if found:
+                events.take(cursor, self._agent, event.ticket, DRIVEN)
+                cursor.execute(
+                    "UPDATE readings SET state = 'gone' WHERE agent = ? AND ticket = ?",
+                    [self._agent, event.ticket],
+                )
+            return found
+
+        return event.ticket > 0 and self._store.write(work, "read")
+
     def stretch(self, reading: Reading, characters: int) -> Stretch:
         """Return what comes next in the document, about so many characters; empty at its end."""
         return self._store.read(
@@ -111,7 +129,7 @@ class Readings:
 
         def work(cursor: Cursor) -> None:
             if text:
-                self._keep(cursor, text, f"notes on {read.source(reading.document.name)}")
+                self._keep(cursor, reading, text, f"notes on {read.source(reading.document.name)}")
                 self._insert(cursor, reading, 0, read.first, read.last, text)
             self._next(cursor, reading, read.last)
 
@@ -137,7 +155,7 @@ class Readings:
 
         def work(cursor: Cursor) -> None:
             now, document = stamp(self._clock), reading.document
-            self._keep(cursor, summary, f"summary of {document.name}")
+            self._keep(cursor, reading, summary, f"summary of {document.name}")
             events.take(cursor, self._agent, reading.ticket, DRIVEN)
             cursor.execute(
                 "UPDATE readings SET state = 'done', summary = ?, steps = steps + 1 WHERE agent = ? AND id = ?",
@@ -146,7 +164,7 @@ class Readings:
             share = reading.position / max(1, document.characters)
             read = "to its end" if share > 0.999 else f"to {share:.0%} of it"
             text = f"You have read {document.name} {read}, for the task: {reading.task}\nYour notes say: {summary}"
-            events.submit(cursor, self._agent, Event(EventKind.DOCUMENT, text), now)
+            events.submit(cursor, self._agent, Event(EventKind.DOCUMENT, text), now, call=reading.call)
 
         self._step(reading, work)
 
@@ -161,9 +179,13 @@ class Readings:
 
         self._store.write(once, "read")
 
-    def _keep(self, cursor: Cursor, text: str, source: str) -> None:
+    def _keep(self, cursor: Cursor, reading: Reading, text: str, source: str) -> None:
+        """Put a text into archival memory, as the work of the turn that began the reading."""
+        sql = "SELECT turn FROM records WHERE agent = ? AND id = ?"
+        turn = cursor.execute(sql, [self._agent, reading.call]).fetchone() or (0,)
+        origin = Origin("agent", turn[0], reading.call)
         try:
-            archival.insert(cursor, self._agent, text, source, (), Origin("agent"), stamp(self._clock))
+            archival.insert(cursor, self._agent, text, source, (), origin, stamp(self._clock))
         except FunctionError:
             pass  # the same words were noted before
 
@@ -176,7 +198,7 @@ class Readings:
     def _next(self, cursor: Cursor, reading: Reading, position: int) -> None:
         """Move on: the event that drove this step is taken, and one for the next step stands in the queue."""
         events.take(cursor, self._agent, reading.ticket, DRIVEN)
-        ticket = _drive(cursor, self._agent, reading.document, stamp(self._clock))
+        ticket = _drive(cursor, self._agent, reading.document, reading.call, stamp(self._clock))
         cursor.execute(
             "UPDATE readings SET position = ?, steps = steps + 1, ticket = ? WHERE agent = ? AND id = ?",
             [position, ticket, self._agent, reading.id],
@@ -187,7 +209,7 @@ def start(
     cursor: Cursor, agent: int, document: Document, task: str, call: int, now: datetime, budget: int = BUDGET
 ) -> int:
     """Begin to read a document for a task, and return the reading's id."""
-    ticket = _drive(cursor, agent, document, now)
+    ticket = _drive(cursor, agent, document, call, now)
     row = cursor.execute(
         """INSERT INTO readings
            VALUES (nextval('reading_ids'), ?, ?, ?, 0, 0, ?, ?, 'open', '', ?, ?) RETURNING id""",
@@ -198,12 +220,16 @@ def start(
 
 
 def listing(cursor: Cursor, agent: int, state: str) -> list[Reading]:
-    """Return an agent's readings in a state, the oldest first; one whose document was taken out is none."""
+    """Return an agent's readings in a state, the oldest first.
+
+    One whose document was taken out, or lies in an archive that is no longer the agent's to search, is none.
+    """
     rows = cursor.execute(
         """SELECT r.id, f.id, f.name, f.characters, r.task, r.position, r.steps, r.budget, r.ticket, r.state,
-                  r.summary
-           FROM readings r JOIN files f ON f.id = r.file WHERE r.agent = ? AND r.state = ? ORDER BY r.id""",
-        [agent, state],
+                  r.summary, r.call
+           FROM readings r JOIN files f ON f.id = r.file
+           WHERE r.agent = ? AND r.state = ? AND f.agent IN (SELECT unnest(?::BIGINT[])) ORDER BY r.id""",
+        [agent, state, str(archives.owners(cursor, agent))],
     ).fetchall()
     return [_reading(row) for row in rows]
 
@@ -222,5 +248,6 @@ def _reading(row: Sequence[object]) -> Reading:
     return Reading(cast(int, number), document, *rest)  # type: ignore[arg-type]
 
 
-def _drive(cursor: Cursor, agent: int, document: Document, now: datetime) -> int:
-    return events.submit(cursor, agent, Event(EventKind.HEARTBEAT, f"Read on in {document.name}."), now)
+def _drive(cursor: Cursor, agent: int, document: Document, call: int, now: datetime) -> int:
+    event = Event(EventKind.HEARTBEAT, f"Read on in {document.name}.")
+    return events.submit(cursor, agent, event, now, call=call)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from localmem.errors import FunctionError
 from localmem.memory import events
-from localmem.memory.clock import Clock, shown
+from localmem.memory.clock import Clock, kept, shown
 from localmem.memory.when import When, spelt
 from localmem.records import Event, EventKind
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LATE = timedelta(minutes=1)
 """From when on an event says that it comes late."""
+
+DAY = 24 * 60 * 60
 
 MOST = 100
 """Timers that one agent may have."""
@@ -75,7 +77,7 @@ def listing(cursor: Cursor, agent: int, clock: Clock) -> tuple[Timer, ...]:
         Timer(
             number,
             note,
-            shown(_due(first, every, n), clock),
+            shown(_due(first, every, n, clock), clock),
             timedelta(seconds=every) if every else None,
             call,
             shown(made, clock),
@@ -88,13 +90,14 @@ def listing(cursor: Cursor, agent: int, clock: Clock) -> tuple[Timer, ...]:
 def fire(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> tuple[Event, ...]:
     """Turn every timer that is due into one event of the queue; each stands for all the firings it missed.
 
-    A repeating timer keeps its beat, first + n * every, however late this comes. While an event of it waits to
-    be processed, it adds none: the next one says what was missed.
+    A repeating timer keeps its beat, first + n * every, however late this comes; one of whole days keeps the time of
+    day, summer and winter. While an event of it waits to be processed, it adds none: the next one says what was
+    missed.
     """
     fired = []
-    for number, note, first, every, n, _, _ in _ready(cursor, agent, now):
-        due = _due(first, every, n)
-        missed = (now - due) // timedelta(seconds=every) if every else 0
+    for number, note, first, every, n, _, _ in _ready(cursor, agent, now, clock):
+        due = _due(first, every, n, clock)
+        missed = _missed(first, every, n, now, clock) if every else 0
         event = Event(EventKind.TIMER, _said(number, note, due, missed, now, clock))
         ticket = events.submit(cursor, agent, event, now, timer=number)
         fired.append(events.submitted(event, ticket, now, clock))
@@ -107,11 +110,11 @@ def fire(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> tuple[Event
     return tuple(fired)
 
 
-def next_due(cursor: Cursor, agent: int) -> datetime | None:
+def next_due(cursor: Cursor, agent: int, clock: Clock) -> datetime | None:
     """Return when the next timer is due, as the store keeps it; those whose last event still waits do not count."""
     held = _held(cursor, agent)
-    dues = [_due(first, every, n) for i, _, first, every, n, _, _ in _active(cursor, agent) if i not in held]
-    return min(dues, default=None)
+    active = [row for row in _active(cursor, agent) if row[0] not in held]
+    return min((_due(row[2], row[3], row[4], clock) for row in active), default=None)
 
 
 def _said(number: int, note: str, due: datetime, missed: int, now: datetime, clock: Clock) -> str:
@@ -126,11 +129,15 @@ def _said(number: int, note: str, due: datetime, missed: int, now: datetime, clo
     return f"{text} ({', '.join(told)})"
 
 
-def _ready(cursor: Cursor, agent: int, now: datetime) -> list[tuple[Any, ...]]:
+def _ready(cursor: Cursor, agent: int, now: datetime, clock: Clock) -> list[tuple[Any, ...]]:
     """The rows of the timers that fire now, the one that was due first first."""
     held = _held(cursor, agent)
-    rows = [row for row in _active(cursor, agent) if row[0] not in held and _due(*row[2:5]) <= now]
-    return sorted(rows, key=lambda row: (_due(*row[2:5]), row[0]))
+    rows = [
+        row
+        for row in _active(cursor, agent)
+        if row[0] not in held and _due(row[2], row[3], row[4], clock) <= now
+    ]
+    return sorted(rows, key=lambda row: (_due(row[2], row[3], row[4], clock), row[0]))
 
 
 def _active(cursor: Cursor, agent: int) -> list[tuple[Any, ...]]:
@@ -146,8 +153,19 @@ def _held(cursor: Cursor, agent: int) -> set[int]:
     return {row[0] for row in cursor.execute(sql, [agent]).fetchall()}
 
 
-def _due(first: datetime, every: int, n: int) -> datetime:
-    return first + n * timedelta(seconds=every)
+def _due(first: datetime, every: int, n: int, clock: Clock) -> datetime:
+    if not every or every % DAY:
+        return first + n * timedelta(seconds=every)
+    local = shown(first, clock).replace(tzinfo=None)
+    return kept(local + n * timedelta(seconds=every), clock)
+
+
+def _missed(first: datetime, every: int, n: int, now: datetime, clock: Clock) -> int:
+    """Return how many firings behind the n-th are due as well."""
+    missed = max(0, (now - _due(first, every, n, clock)) // timedelta(seconds=every) - 1)
+    while _due(first, every, n + missed + 1, clock) <= now:
+        missed += 1
+    return missed
 
 
 def take_back(cursor: Cursor, agent: int, turn: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from localmem.errors import UsageError
-from localmem.memory import archival, bm25, events, log, timers
+from localmem.memory import archival, bm25, events, letters, log, timers
 from localmem.memory.clock import Clock, shown, stamp
 from localmem.memory.standing import STANDING, standing
 from localmem.records import Call, Event, EventKind
@@ -51,16 +51,28 @@ def undo(cursor: Cursor, agent: int, clock: Clock) -> Undone:
     for gone in (turn, login):
         if gone:
             _withdraw(cursor, agent, gone, now)
-    _stop_readings(cursor, agent, turn)
+    _let_readings_go(cursor, agent, turn)
     events.drop(cursor, agent, turn)
     timers.take_back(cursor, agent, turn)
     inserted = _taken_out(cursor, turn)
     restored = _brought_back(cursor, turn)
     begun = cursor.execute("SELECT call FROM started WHERE agent = ?", [agent]).fetchall()
-    reached = {row[0] for row in begun}
+    reached = {row[0] for row in begun} | letters.withdraw(cursor, agent, turn)
     outside = tuple(each.function for each in records if isinstance(each, Call) and each.id in reached)
     count = len(records) + bool(login)
     return Undone(turn, event, count, blocks, inserted, restored, outside, shown(now, clock))
+
+
+def retake(cursor: Cursor, agent: int, clock: Clock) -> Event:
+    """Take back the last turn and queue what the person said in it once more; return that event.
+
+    Raises UsageError where the last turn is not one that a person began.
+    """
+    said = undo(cursor, agent, clock).event
+    if said.kind is not EventKind.USER:
+        raise UsageError("the last turn is no message of yours: say something first")
+    now, event = stamp(clock), Event(EventKind.USER, said.text)
+    return events.submitted(event, events.submit(cursor, agent, event, now), now, clock)
 
 
 def last(cursor: Cursor, agent: int) -> int | None:
@@ -98,16 +110,13 @@ def _edited(cursor: Cursor, agent: int, turn: int) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
-def _stop_readings(cursor: Cursor, agent: int, turn: int) -> None:
-    """Let the readings that a turn began go no further: their next step leaves the queue."""
-    begun = "call IN (SELECT id FROM records WHERE agent = $agent AND turn = $turn) AND state = 'open'"
+def _let_readings_go(cursor: Cursor, agent: int, turn: int) -> None:
+    """Let the readings that a turn began go no further; their next step leaves the queue with its other events."""
     cursor.execute(
-        f"""UPDATE events SET turn = $turn, text = '', note = '' WHERE agent = $agent AND turn = 0
-            AND id IN (SELECT ticket FROM readings WHERE agent = $agent AND {begun})""",
+        """UPDATE readings SET state = 'undone'
+           WHERE agent = $agent AND call IN (SELECT id FROM records WHERE agent = $agent AND turn = $turn)""",
         {"agent": agent, "turn": turn},
     )
-    sql = f"UPDATE readings SET state = 'undone' WHERE agent = $agent AND {begun}"
-    cursor.execute(sql, {"agent": agent, "turn": turn})
 
 
 def _taken_out(cursor: Cursor, turn: int) -> int:

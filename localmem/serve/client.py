@@ -23,6 +23,9 @@ from localmem.serve.wire import VERSION, Begin, End, Frame, plain, raised, read,
 SILENCE = 30.0
 """Seconds without a line after which the other side of a stream is taken for gone; it sends one every few."""
 
+PATIENCE = 2.0
+"""Seconds that a prompt waits for an interrupt to be taken: it stands still meanwhile."""
+
 
 class Client:
     """Asks the process that serves a home. Every method raises ServerGone when it is not there (any more)."""
@@ -35,14 +38,20 @@ class Client:
         with self._asked("GET", path, None) as response:
             return json.loads(response.read())
 
-    def post(self, path: str, body: Mapping[str, object]) -> Any:
-        """Return what comes back on data. Raises the LocalmemError that the other side met."""
-        with self._asked("POST", path, body) as response:
+    def post(self, path: str, body: Mapping[str, object], *, within: float | None = None) -> Any:
+        """Return what comes back on data, `within` so many seconds. Raises the LocalmemError met there."""
+        with self._asked("POST", path, body, within) as response:
             return json.loads(response.read())
 
-    def lines(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Iterator[bytes]:
-        """Yield the lines of a stream as they come, to its end."""
-        with self._asked(method, path, body, SILENCE) as response:
+    def lines(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        silence: float | None = SILENCE,
+    ) -> Iterator[bytes]:
+        """Yield the lines of a stream as they come, to its end, or to a `silence` of so many seconds."""
+        with self._asked(method, path, body, silence=silence) as response:
             while line := response.readline():
                 if not line.endswith(b"\n"):
                     raise _gone()
@@ -53,7 +62,7 @@ class Client:
         self, words: list[str], given: Mapping[str, object], show: Callable[[str, str], object]
     ) -> int:
         """Run a command there; `show` gets "out" or "err" and what is written. Return its exit code."""
-        for line in self.lines("POST", "/command", {"words": words, "given": given}):
+        for line in self.lines("POST", "/command", {"words": words, "given": given}, silence=None):
             for stream, text in json.loads(line).items():
                 if stream == "exit":
                     return int(text)
@@ -62,20 +71,26 @@ class Client:
 
     @contextmanager
     def _asked(
-        self, method: str, path: str, body: Mapping[str, object] | None, silence: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        within: float | None = None,
+        silence: float | None = None,
     ) -> Iterator[HTTPResponse]:
         connection = _Connection(self.home)
         try:
             data = None if body is None else plain(body)
             connection.request(method, path, data, {"Content-Type": "application/json"})
+            asked = connection.sock  # the answer's end is the connection's: http.client lets go of it
+            asked.settimeout(within)
             response = connection.getresponse()
             if response.headers.get(VERSION) != __version__:
                 raise ServerGone("`localmem run` is of another version: stop it and start it again")
             if response.status != 200:
                 error = json.loads(response.read())
                 raise raised(error["error"], error["message"])
-            if silence is not None and connection.sock is not None:
-                connection.sock.settimeout(silence)
+            asked.settimeout(within or silence)
             yield response
         except (OSError, HTTPException, ValueError) as error:
             raise _gone() from error
@@ -127,14 +142,29 @@ class RemoteTalk:
         """Yield nothing: the process that serves the home runs what waits."""
         return iter(())
 
+    def hand_in(self, event: Event) -> None:
+        body = {
+            "kind": event.kind.value,
+            "text": event.text,
+            "note": event.note,
+            "by": self._me,
+            "wait": False,
+        }
+        self._client.post(f"{self._path}/events", body)
+
     def interrupt(self) -> None:
-        self._client.post(f"{self._path}/interrupt", {})
+        """End this talk's turn, or one that no person began; one that somebody else waits for goes on."""
+        self._client.post(f"{self._path}/interrupt", {"by": self._me}, within=PATIENCE)
 
     def ask_with(self, ask: Ask) -> None:
         """Do nothing: what touches the outside runs there only where `localmem functions permit` allowed it."""
 
     def slash(self, name: str, rest: str) -> Iterator[str]:
-        yield from self._client.post(f"{self._path}/slash", {"name": name, "rest": rest})
+        try:
+            yield from self._client.post(f"{self._path}/slash", {"name": name, "rest": rest})
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
 
     def settle(self) -> None:
         """Do nothing: it is done there after each turn."""

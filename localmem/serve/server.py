@@ -227,7 +227,7 @@ def _frames(subscription: Subscription) -> Iterator[Frame | None]:
 
 
 def _interrupt(server: Server, asked: Asked) -> Answer:
-    server.service.worker(asked.agent).interrupt()
+    server.service.worker(asked.agent).interrupt(asked.text("by", "") or None)
     return {}
 
 

@@ -17,7 +17,7 @@ from localmem.records import Event
 from localmem.runtime import Options, memory_of
 from localmem.serve.models import Models
 from localmem.serve.wire import End
-from localmem.serve.worker import Worker
+from localmem.serve.worker import Worker, stopping
 from localmem.session import Loading, Session
 
 PATIENCE = 300.0
@@ -46,6 +46,7 @@ class Service:
         self._gate = threading.Lock()
         self._workers: dict[str, Worker] = {}
         self._closed = False
+        home.leaving = self._let_go
 
     def start(self) -> None:
         """Begin with what waits for the agents: turns that were left open, events, timers."""
@@ -55,6 +56,8 @@ class Service:
     def worker(self, name: str) -> Worker:
         """Return an agent's worker; the default agent is made on first use. Raises UnknownAgent."""
         with self._gate:
+            if self._closed:
+                raise stopping()
             memory = memory_of(self.home, name)
             worker = self._workers.get(name)
             if worker is None or worker.memory is not memory:
@@ -65,6 +68,8 @@ class Service:
         """Let go of agents that were deleted or renamed, and take up those that are new."""
         names = {row.name for row in self.home.agents()}
         with self._gate:
+            if self._closed:
+                return
             gone = [
                 self._workers.pop(name)
                 for name, worker in list(self._workers.items())
@@ -104,11 +109,19 @@ class Service:
     def close(self) -> None:
         """End the turns under way, keeping what was said, and free the models. Events that wait stay on disk."""
         with self._gate:
+            self._closed = True
             workers, self._workers = list(self._workers.values()), {}
         for worker in workers:
             worker.interrupt()
         for worker in workers:
             worker.close()
+
+    def _let_go(self, name: str) -> None:
+        """End the work of an agent that is about to be deleted: what it wrote afterwards would stay."""
+        with self._gate:
+            worker = self._workers.pop(name, None)
+        if worker is not None:
+            worker.close(gone=True)
 
     def _wake(self, name: str) -> Session:
         own = memory_of(self.home, name).model

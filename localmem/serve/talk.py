@@ -54,6 +54,9 @@ class Talk(Protocol):
     def catch_up(self) -> Iterator[Item]:
         """Run the events that wait and that nobody else runs; yield like `turn`."""
 
+    def hand_in(self, event: Event) -> None:
+        """Put an event into the agent's queue, for whoever runs it next. Raises what `turn` raises."""
+
     def interrupt(self) -> None:
         """End the turn under way, keeping what was said; for signal handlers and any thread."""
 
@@ -104,8 +107,11 @@ class LocalTalk:
         self.session.agent.usage = Usage()
         return self.session.catch_up()
 
+    def hand_in(self, event: Event) -> None:
+        self.session.agent.submit(event)
+
     def interrupt(self) -> None:
-        self.session.agent.interrupt()
+        self.session.interrupt()
 
     def ask_with(self, ask: Ask) -> None:
         self.session.permission.ask = ask

@@ -24,7 +24,7 @@ BACKLOG = 20_000
 """Frames kept for a subscriber that does not read; one that falls behind further is let go."""
 
 RETRY = 60.0
-"""Seconds until an agent whose model could not be loaded is woken again for what waits."""
+"""Seconds until what could not be done (no model, no room on the disk) is tried again, unless something new comes."""
 
 
 class Subscription:
@@ -64,6 +64,8 @@ class Worker:
         self._jobs: deque[Callable[[], None]] = deque()
         self._subscribers: list[Subscription] = []
         self._senders: dict[int, str] = {}
+        self._coming: list[str] = []
+        self._unwanted: set[str] = set()
         self._under_way: tuple[EventKind | None, str] = (None, "")
         self._thread = threading.Thread(target=self._run, name=f"agent {memory.name}")
         self._thread.start()
@@ -90,14 +92,20 @@ class Worker:
         Raises BadInput, and what waking the agent raises: nothing is kept then.
         """
         refuse_unusable(event)
-        session = self.session()
-        with self._gate:  # the turn that it begins looks for the sender
-            self._refuse_if_stopping()
-            answering, to = self._under_way
-            others = answering is EventKind.USER and to != by
-            # What a person says stops the agent's own work, and its answer to them; not that to somebody else.
-            event = self.memory.submit(event) if others else session.agent.submit(event)
-            self._senders[event.ticket] = by
+        with self._gate:
+            self._coming.append(by)
+        try:
+            session = self.session()
+            with self._gate:  # the turn that it begins looks for the sender
+                self._refuse_if_stopping()
+                answering, to = self._under_way
+                others = answering is EventKind.USER and to != by
+                # What a person says stops the agent's own work, and its answer to them; not that to somebody else.
+                event = self.memory.submit(event) if others else session.agent.submit(event)
+                self._senders[event.ticket] = by
+        finally:
+            with self._gate:
+                self._coming.remove(by)
         return event
 
     def do(self, work: Callable[[Session], T]) -> T:
@@ -130,11 +138,19 @@ class Worker:
             with self._gate:
                 self._subscribers.remove(mine)
 
-    def interrupt(self) -> None:
-        """End the turn under way, keeping what was said."""
-        session = self._session
-        if session is not None and self.busy:
-            session.agent.interrupt()
+    def interrupt(self, by: str | None = None) -> None:
+        """End what is under way, keeping what was said.
+
+        With `by`: not if it answers a person elsewhere. What that one said last is then ended as soon as it begins.
+        """
+        with self._gate:
+            answering, to = self._under_way
+            if (by is not None and answering is EventKind.USER and to != by) or not self.busy:
+                if by and by in (*self._coming, *self._senders.values()):
+                    self._unwanted.add(by)
+                return
+        if self._session is not None:
+            self._session.interrupt()
 
     def close(self, *, gone: bool = False) -> None:
         """End the turn under way, keeping what was said, and free the model; returns when that is done.
@@ -150,14 +166,19 @@ class Worker:
     def _run(self) -> None:
         try:
             while not self.stopping:
-                self._step()
+                try:
+                    self._step()
+                except Exception as error:  # a full disk, say: what waits is tried again
+                    with suppress(Exception):
+                        self._told(self.memory.name, None, End(0, Usage(), *failed(error)))
+                    self.memory.inbox.wait(RETRY)
         finally:
             with self._gate:
                 self.stopping = True
                 for waiting in self._subscribers:
                     waiting.put(None)
                 if self._waking is not None:
-                    self._waking.set_exception(_stopping())
+                    self._waking.set_exception(stopping())
             for job in self._jobs:
                 job()
             if self._session is not None:
@@ -166,7 +187,9 @@ class Worker:
     def _step(self) -> None:
         """Do the next thing: what was asked for between turns, a turn, or wait for either."""
         while self._jobs:
+            self.busy = True
             self._jobs.popleft()()
+            self.busy = False
         event, left = self.memory.inbox.next(), self.memory.unfinished()
         if event is None and left is None and self._waking is None:
             due = self.memory.inbox.next_due()
@@ -177,9 +200,9 @@ class Worker:
         if session is None:
             self.memory.inbox.wait(RETRY)
         elif left is not None:
-            self._play(session, left.event, session.resume())
+            self._play(session, left.event, session.resume)
         elif event is not None:
-            self._play(session, event, session.turn(event))
+            self._play(session, event, lambda: session.turn(event))
 
     def _woken(self) -> Session | None:
         """Wake the agent for all who wait for it; None where that failed, which they are told."""
@@ -199,27 +222,33 @@ class Worker:
             waking.set_result(session)
         return session
 
-    def _play(self, session: Session, event: Event, items: Iterator[Item]) -> None:
-        """Publish a turn. What goes wrong in it ends it, and not the worker."""
+    def _play(self, session: Session, event: Event, turn: Callable[[], Iterator[Item]]) -> None:
+        """Publish a turn. What goes wrong in it ends it, and not the worker; what still waits then waits a while."""
         with self._gate:
             by = self._senders.pop(event.ticket, "")
-            self._under_way = event.kind, by
-        session.agent.usage, self.busy = Usage(), True
-        error = "", ""
+            self._under_way, self.busy = (event.kind, by), True
+            unwanted = by in self._unwanted
+            self._unwanted.discard(by)
+        usage, error = Usage(), ("", "")
         self._publish(Begin(event.ticket, by))
         try:
-            with closing(cast("Generator[Item, None, None]", items)):
+            session.agent.usage = usage
+            with closing(cast("Generator[Item, None, None]", turn())) as items:
                 for item in items:
                     self._publish(item)
-                    if self.stopping:
-                        session.agent.interrupt()
+                    if self.stopping or unwanted:
+                        session.interrupt()
+            usage = session.agent.usage
         except Exception as failure:
             error = failed(failure)
         with self._gate:
             self.busy, self._under_way = False, (None, "")
-        end = End(event.ticket, session.agent.usage, *error)
+        end = End(event.ticket, usage, *error)
         self._publish(end)
         self._told(self.memory.name, event, end)
+        if error[0] and (self.memory.unfinished() or self.memory.inbox.turn_of(event.ticket) == 0):
+            self.memory.inbox.wait(RETRY)
+            return
         with suppress(LocalmemError):  # passages are found by their words until it succeeds
             self.memory.settle()
 
@@ -230,8 +259,8 @@ class Worker:
 
     def _refuse_if_stopping(self) -> None:
         if self.stopping:
-            raise _stopping()
+            raise stopping()
 
 
-def _stopping() -> ServerGone:
+def stopping() -> ServerGone:
     return ServerGone("`localmem run` is being stopped: start it again, or go on without it")

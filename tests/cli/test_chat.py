@@ -107,6 +107,7 @@ def test_exit_leaves_at_once(localmem: Run) -> None:
         ("/serch tea", "there is no command /serch: did you mean /search?"),
         ("/exit now", "/exit takes nothing behind it"),
         ("/core nobody", "has no block 'nobody'"),
+        ("/save ~nobody-of-that-name/x.md", "there is no such user here"),
         ("/tidy all", "say how many steps at most: /tidy 20"),
         ("/switch nobody", "there is no agent 'nobody'"),
         ("/verbose perhaps", "say /verbose, /verbose on or /verbose off"),

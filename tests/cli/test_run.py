@@ -134,6 +134,17 @@ def test_it_says_what_it_serves_and_the_commands_go_through_it(
         text=True,
     )
     assert made.returncode == 0, made.stderr
+    here = tmp_path / "here"
+    here.mkdir()
+    exported = subprocess.run(
+        [sys.executable, str(PARROT), "agents", "export", "anna"],
+        cwd=here,
+        env=os.environ | {"LOCALMEM_HOME": str(home)},
+        check=True,
+    )
+    assert [file.name for file in here.iterdir()] == ["anna.agent"], exported
+    piped = localmem("memory", "add", "-", input="read from a pipe\n")
+    assert "kept as passage" in piped.stderr, piped
     assert "I am a pirate." in localmem("agents", "show", "anna").stdout
     assert localmem("agents", "delete", "anna").stderr == (
         "localmem: deleting anna loses all it remembers: say --yes\n"
@@ -238,6 +249,44 @@ def test_a_terminal_is_told_what_another_says(
         assert "terminal: mine" not in shown, "its own words are not repeated"
         screen.type("\x04")
         assert screen.end() == 0
+
+
+def test_what_was_typed_during_an_answer_outlasts_a_command_and_leaving(
+    environment: dict[str, str], serve: Serve, home: Path
+) -> None:
+    running = serve(PARROT_DELAY="0.03")
+    settings = {"TERM": "xterm-256color"}
+    with contextlib.closing(Terminal(environment | settings, 100, "chat")) as screen:
+        screen.ready(SLOW)
+        screen.type("count to 900\r")
+        screen.until("1 2 3", SLOW)
+        screen.type("remember tea is green\r")
+        screen.type("/timers\r")
+        screen.until("no timer is set", SLOW)
+        screen.until("You said: remember tea is green", SLOW)
+        screen.type("count to 800\r")
+        screen.until("> count to 800\n1 2 3", SLOW)
+        screen.type("remember it rains\r")
+        screen.type("\x04")
+        assert screen.end() == 0
+    assert running.end(signal.SIGTERM) == 0
+    with Home.open(home) as opened:
+        waits = [event.text for event in opened.agent("default").inbox.pending()]
+    assert "remember it rains" in [*waits, *events(home)]
+
+
+def test_it_stops_where_nobody_reads_what_it_says(environment: dict[str, str], home: Path) -> None:
+    command = [sys.executable, str(PARROT), "run"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while b"Ctrl-C stops it" not in process.stderr.readline():
+        assert process.poll() is None
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    process.wait(SLOW)
+    assert not socket_of(home).exists()
 
 
 def test_a_timer_and_two_terminals_live_together(localmem: Run, serve: Serve, home: Path) -> None:

@@ -222,6 +222,18 @@ def test_interrupted_work_goes_on_if_the_model_asks(bench: Bench) -> None:
     assert [call.function for call in kept] == ["core_memory_append", "core_memory_append", "send_message"]
 
 
+def test_work_that_was_to_go_on_waits_again_when_that_turn_is_taken_back(bench: Bench) -> None:
+    agent, _ = stopped(bench, [calls("go_on"), says("in a moment")])
+    event = agent.next_event()
+    assert event is not None
+    list(agent.turn(event))
+    assert told(agent) == ['Go on with what was interrupted: "keep two lines"']
+    assert bench.memory.inbox.interrupted() == ()
+    bench.memory.undo()
+    assert told(agent) == []
+    assert [aside.event.text for aside in bench.memory.inbox.interrupted()] == ["keep two lines"]
+
+
 def test_work_that_goes_on_keeps_to_its_limit_of_steps(bench: Bench) -> None:
     script = [calls("go_on"), says("yes"), says("the last step")]
     agent, shapes = stopped(bench, script, max_steps=2)

@@ -100,6 +100,45 @@ def test_a_function_sets_a_reading_off_and_events_drive_it(book: Bench) -> None:
     assert len(book.memory.queue()) < 12
 
 
+def test_a_reading_that_a_turn_began_goes_with_it_notes_and_all(book: Bench) -> None:
+    def script(shape: Shape) -> Move:
+        if isinstance(shape, Calls) and any(f.name == "read_document" for f in shape.functions):
+            begun = "novel.txt begins" in processor.prompts[-1]
+            return says("done") if begun else calls("read_document", name="novel.txt", task=TASK)
+        return move(processor.prompts[-1], shape)
+
+    agent, processor = book.wake(script, window=2048, functions="full")
+    run(agent, "Read the novel, please")
+    (reading,) = book.memory.readings.open()
+    while (event := agent.next_event()) is not None and event.kind is EventKind.HEARTBEAT:
+        list(agent.turn(event))
+    assert any("notes on novel.txt" in hit.source for hit in book.memory.search_archive(FACTS[0]).hits)
+    book.memory.undo()
+    assert book.memory.inbox.pending() == (), "that it was read is no news any more"
+    for fact in FACTS:
+        assert all(hit.source.startswith("novel.txt") for hit in book.memory.search_archive(fact).hits)
+    with pytest.raises(UsageError):
+        book.memory.readings.get(reading.id)
+
+
+def test_a_reading_ends_where_its_archive_is_no_longer_searched(book: Bench, tmp_path: Path) -> None:
+    (tmp_path / "second.txt").write_text(novel())
+    list(load(book.home.create_archive("library"), [tmp_path / "second.txt"]))
+    book.home.attach("library", "default")
+    agent, processor = read_with(book)
+    while (event := agent.next_event()) is not None:
+        book.memory.close_turn(book.memory.open_turn(event).turn)
+    book.memory.readings.start("second.txt", TASK)
+    book.home.detach("library", "default")
+    event = agent.next_event()
+    assert event is not None
+    assert list(agent.turn(event)) == []
+    assert processor.prompts == []
+    assert agent.next_event() is None
+    book.home.attach("library", "default")
+    assert book.memory.readings.open() == ()
+
+
 def test_a_person_interrupts_a_reading_which_goes_on_afterwards(book: Bench) -> None:
     said: list[Event] = []
 

@@ -35,6 +35,20 @@ def test_an_edit_is_in_the_next_prompt_of_who_shares_the_block(bench: Bench) -> 
     assert agent.report().sections["core"] == other.report().sections["core"]
 
 
+def test_a_letter_that_nobody_has_read_is_taken_back_with_its_turn(bench: Bench) -> None:
+    other = bench.home.create_agent("other")
+    letter = calls("send_message_to_agent", agent="other", message="come over", wait=False)
+    agent, _ = bench.wake([letter, says("told"), letter, says("told")], functions="full", window=4096)
+    run(agent, "tell them")
+    assert len(other.inbox.pending()) == 1
+    assert bench.memory.undo().outside == ()
+    assert other.inbox.pending() == ()
+    run(agent, "tell them")
+    (event,) = other.inbox.pending()
+    other.close_turn(other.open_turn(event).turn)
+    assert bench.memory.undo().outside == ("send_message_to_agent",)
+
+
 def test_an_edit_between_two_steps_is_in_the_second_prompt(bench: Bench) -> None:
     two(bench)
     other = bench.home.agent("other")

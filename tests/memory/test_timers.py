@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from memory_acts import Hands
@@ -33,6 +34,19 @@ def test_a_timer_fires_once_and_is_gone(memory: Memory, clock: Hands) -> None:
     assert fired(memory) == ["Timer 1: tea"]
     clock.forward(days=1)
     assert fired(memory) == []
+
+
+def test_a_timer_of_whole_days_keeps_the_time_of_day(memory: Memory, clock: Hands) -> None:
+    clock.now = datetime(2026, 3, 27, 8, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+    memory.inbox.add_timer(When(datetime(2026, 3, 27, 8, 0), timedelta(days=1)), "pills")  # 09:00 in winter
+    memory.inbox.add_timer(When(datetime(2026, 3, 27, 8, 0), timedelta(hours=12)), "watch")
+    clock.now = datetime(2026, 3, 27, 9, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert len(fired(memory)) == 2
+    clock.now = datetime(2026, 3, 29, 9, 0, tzinfo=ZoneInfo("Europe/Berlin"))  # in summer
+    assert [timer.due.strftime("%d %H:%M") for timer in memory.inbox.timers()] == ["27 21:00", "28 09:00"]
+    (pills,) = [said for said in fired(memory) if "pills" in said]
+    assert "stands for 2 firings, 1 missed" in pills
+    assert [t.due.strftime("%d %H:%M") for t in memory.inbox.timers()] == ["29 10:00", "30 09:00"]
 
 
 def test_a_missed_timer_fires_late_and_says_so(memory: Memory, clock: Hands) -> None:

@@ -153,6 +153,74 @@ def test_an_interrupt_keeps_what_was_said(
     assert service.home.agent("default").unfinished() is None
 
 
+def test_only_who_is_answered_ends_an_answer(
+    client: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARROT_DELAY", "0.005")
+    mine, other, said = RemoteTalk(client, "default"), RemoteTalk(client, "default"), Answer()
+    waiting = Answer()
+
+    def wait() -> None:
+        for item in other.turn(user("count to 500")):
+            waiting.add(item)
+
+    thread = threading.Thread(target=wait)
+    for item in mine.turn(user("count to 100")):
+        said.add(item)
+        if isinstance(item, Delta) and not thread.is_alive() and not thread.ident:
+            thread.start()
+            soon(lambda: len(service.home.agent("default").inbox.pending()) == 1)
+            other.interrupt()
+    thread.join(20)
+    assert said.reply.endswith(" 100")
+    assert not waiting.reply.endswith(" 500"), "its own was ended as it began"
+    assert reply(other, "and now?") == "You said: and now?"
+
+
+def test_what_fails_outside_of_a_turn_does_not_end_the_work(
+    client: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from localmem.errors import DiskFault
+    from localmem.memory.inbox import Inbox
+
+    talk = RemoteTalk(client, "default")
+    assert reply(talk, "hello") == "You said: hello"
+    after, failures = Inbox.next, []
+
+    def next_(inbox: Inbox) -> Event | None:
+        if not failures:
+            failures.append(1)
+            raise DiskFault("the disk is full")
+        return after(inbox)
+
+    monkeypatch.setattr(Inbox, "next", next_)
+    service.home.agent("default").inbox.stir()
+    soon(lambda: failures)
+    assert reply(talk, "still there?") == "You said: still there?"
+
+
+def test_an_agent_that_is_deleted_at_work_leaves_nothing(
+    client: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARROT_DELAY", "0.01")
+    home = service.home
+    memory = home.create_agent("anna")
+    traces = home.traces("anna")
+    client.post("/agents/anna/events", {"text": "count to 3000", "wait": False})
+    soon(lambda: memory.unfinished() is not None)
+    home.delete_agent("anna")
+    rows = home.store.read(lambda cursor: cursor.execute("SELECT count(*) FROM records").fetchone())
+    assert rows == (0,)
+    assert not traces.exists()
+
+
+def test_once_it_is_being_stopped_it_makes_no_workers(service: Service) -> None:
+    service.close()
+    service.refresh()
+    with pytest.raises(ServerGone):
+        service.worker("default")
+
+
 def test_an_event_that_nobody_waits_for(client: Client, service: Service) -> None:
     back = client.post("/agents/default/events", {"text": "remember it rains", "wait": False})
     assert back["ticket"] > 0
