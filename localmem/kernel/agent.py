@@ -26,7 +26,10 @@ from localmem.memory.desk import Desk
 from localmem.memory.events import TIMED
 from localmem.memory.memory import Memory, Turn
 from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
-from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result, Usage
+from localmem.records import Block, Call, Delta, Event, EventKind, Item, Record, Result, Usage
+
+RECENT = 200
+"""Records in front of a turn among which messages are looked for that had given way."""
 
 
 class Agent:
@@ -188,12 +191,13 @@ class Agent:
             if len(calls) > len(made):
                 yield calls[-1]
                 final = self._is_last(made)
-                before = [record for record in self.memory.queue() if record.id < calls[-1].id]
-                asked = self._policy.unasked(turn.event, before) or [turn.event]
-                about = asked[0] if calls[-1].aside else None
+                before = [record for record in self._recent(turn.event) if record.id < calls[-1].id]
+                unasked = self._policy.unasked(turn.event, before)
+                about = (unasked or [turn.event])[0] if calls[-1].aside else None
                 shape = self._shape(turn.event, made, final, about)
-                yield self._execute(turn.event, made, calls[-1], shape, final, about, crashed=True)
-                if final or not self._policy.goes_on(turn.event, made):
+                left = [each for each in unasked if each is not about]
+                yield self._execute(turn.event, made, calls[-1], shape, final, about, left, crashed=True)
+                if final:
                     return
             yield from self._steps(turn.event, made)
 
@@ -243,29 +247,42 @@ class Agent:
         return self._interrupted or self._gives_way
 
     def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
-        """The chain of calls that one event sets off; `made` holds those of this turn so far."""
+        """The chain of calls that one event sets off; `made` holds those of this turn so far.
+
+        Once that is done, the memory step asks about messages that had given way: who wrote last has the answer then.
+        """
         self.context.forget_ahead()
         self.context.keep(event)
-        unasked = self._policy.unasked(event, self.memory.queue())
+        unasked = self._policy.unasked(event, self._recent(event))
         while True:
+            final = self._is_last(made)
+            done = not self._policy.goes_on(event, made)
+            if done and (final or not unasked or self._gives_way):
+                self.memory.close_turn(event.turn)
+                return
             if self._gives_way:
                 self.memory.inbox.set_aside(event.turn)
                 return
-            final = self._is_last(made)
             self._show_edits()
-            about = unasked.pop(0) if unasked and not final else None
-            if about is None:
+            now = bool(unasked) and not final and (done or unasked[0].turn == event.turn)
+            about = unasked.pop(0) if now else None
+            if done:
+                self.context.forget_ahead()  # it would be taken for something that the person told
+            elif about is None:
                 self._read_ahead(event, made)
             yield from self._pressure.relieve(event)
             shape = self._shape(event, made, final, about)
-            call = yield from self._decide(event, shape, about)
+            call = yield from self._decide(event, shape, about, done)
             if call is None:
                 return
             self.context.add(call)
             yield call
-            yield self._execute(event, made, call, shape, final, about)
-            if final or not self._policy.goes_on(event, made):
+            yield self._execute(event, made, call, shape, final, about, unasked)
+            if final or (not unasked and not self._policy.goes_on(event, made)):
                 return
+
+    def _recent(self, event: Event) -> Sequence[Record]:
+        return self.memory.records(max(0, event.turn - RECENT))
 
     def _shape(self, event: Event, made: Sequence[Made], final: bool, about: Event | None) -> Calls:
         offered = {function.name for function in self._policy.functions}
@@ -299,8 +316,13 @@ class Agent:
         failing = len(last) == self.settings.max_errors and not any(result.ok for _, result in last)
         return failing or len(made) >= self.settings.max_steps - 1
 
-    def _decide(self, event: Event, shape: Calls, about: Event | None) -> Generator[Item, None, Call | None]:
-        """Let the model choose its next call. Yields pieces of a message; returns the call, or None."""
+    def _decide(
+        self, event: Event, shape: Calls, about: Event | None, done: bool
+    ) -> Generator[Item, None, Call | None]:
+        """Let the model choose its next call. Yields pieces of a message; returns the call, or None.
+
+        A turn that is `done` is not set aside where a person interrupts: there is nothing to go on with.
+        """
         behind = [question(about.text, self.processor)] if about else []
         limits = Limits(self.context.answer, self.settings.sampling, self.memory.name)
         shown = self.context.prompt(*behind)
@@ -314,7 +336,7 @@ class Agent:
         finally:
             self._generation = None
             self.usage += generation.completion.usage
-            if not over and self._gives_way and not self._interrupted:
+            if not over and self._gives_way and not self._interrupted and not done:
                 self.memory.inbox.set_aside(event.turn)
             elif not over:
                 self._abandon(event, said)
@@ -335,6 +357,7 @@ class Agent:
         shape: Calls,
         final: bool,
         about: Event | None,
+        unasked: Sequence[Event],
         crashed: bool = False,
     ) -> Result:
         """Run a call: its effects, its result and the turn's progress commit together.
@@ -357,7 +380,7 @@ class Agent:
             return Result(not wrong, wrong or executor.run(call, shape.functions, shape.labels, desk))
 
         def closes(result: Result) -> bool:
-            return final or not self._policy.goes_on(event, [*made, (call, result)])
+            return final or (not unasked and not self._policy.goes_on(event, [*made, (call, result)]))
 
         if call.function == TELLS and not wrong:
             self._outside.await_answer(call, shape)

@@ -19,13 +19,22 @@ NOTHING = Prose(1)
 
 
 class LookAhead:
-    """The summary of records that will leave next, in the making. `old` is the summary it takes the place of."""
+    """The summary of records that will leave next, in the making. `old` is the summary it takes the place of.
+
+    `instead` is the summary where the model writes none that is of use.
+    """
 
     def __init__(
-        self, processor: Processor, context: MainContext, leaving: Sequence[Record], old: str, asked: Asked
+        self,
+        processor: Processor,
+        context: MainContext,
+        leaving: Sequence[Record],
+        old: str,
+        asked: Asked,
+        instead: str,
     ) -> None:
         self.leaving = tuple(leaving)
-        self._processor, self._context, self._old = processor, context, old
+        self._processor, self._context, self._old, self._instead = processor, context, old, instead
         shown, shape, self._limits = asked
         self._generation = processor.generate(shown, shape, self._limits)
         self._reading: Generation | None = None
@@ -61,7 +70,7 @@ class LookAhead:
         return self._context.pressure_without(self.leaving) <= ENOUGH
 
     def summary(self, complete: Callable[[Generation], Completion]) -> str:
-        """Return the summary, waiting for it if need be; "" where it failed. What waited for it is not done."""
+        """Return the summary, waiting for it if need be; "" where it was stopped. What waited for it is not done."""
         self._stop_reading()
         complete(self._generation)
         return self._text()
@@ -73,7 +82,8 @@ class LookAhead:
                 self._reading.cancel()
 
     def _text(self) -> str:
-        return summary_in(self._generation.completion, self._context.blocks)
+        done = self._generation.completion
+        return "" if done.cancelled else summary_in(done, self._context.blocks) or self._instead
 
 
 ENOUGH = 0.85

@@ -31,8 +31,8 @@ VERDICT = "states_a_fact"
 NEARLY_FULL = 0.9
 """Share of a block's limit from which the memory step keeps facts in archival memory instead."""
 
-MOST_UNASKED = 4
-"""Messages that the memory step asks about in one turn, at most: each takes one of its steps."""
+MOST_UNASKED = 3
+"""Earlier messages that the memory step asks about after an answer, at most: each takes a step of the turn."""
 
 EMPTY_SEARCHES = 2
 """Searches of one kind that found nothing, after which it is no longer offered in that turn."""
@@ -131,24 +131,26 @@ class Policy:
             unlike=event.text if self._remembering and event.kind is EventKind.USER else "",
         )
 
-    def unasked(self, event: Event, queue: Sequence[Record]) -> list[Event]:
-        """Return what a person said that no memory step has asked about, the oldest first; lone questions are not.
+    def unasked(self, event: Event, recent: Sequence[Record]) -> list[Event]:
+        """Return what a person said that no memory step has asked about; lone questions are not.
 
-        `queue` is the queue on disk. Beside the event it may be messages before it: each gave way to the next one,
-        or Ctrl-C ended its turn, before it came to its memory step. They count until a turn gets beyond that step.
+        The event itself comes first, which is asked about before its answer. Behind it, to be asked about after that,
+        are those before it: each gave way to the next one, or Ctrl-C ended its turn, before it came to its memory
+        step. `recent` are the newest records, of whole turns or not, whether they left the queue or not.
         """
         if not self._remembering or event.kind is not EventKind.USER:
             return []
         waiting: list[Event] = []
-        persons: set[int] = set()
-        for record in queue:
+        begun: set[int] = set()
+        for record in recent:
             if isinstance(record, Event) and record.kind is EventKind.USER:
-                persons.add(record.turn)
-                waiting += [] if is_question(record.text) else [record]
-                waiting = waiting[-MOST_UNASKED:]
-            elif isinstance(record, Call) and record.turn in persons:
-                waiting = waiting[1:] if record.aside else []
-        return waiting
+                begun.add(record.turn)
+                waiting = waiting if is_question(record.text) else [*waiting[-MOST_UNASKED:], record]
+            elif isinstance(record, Call) and record.turn in begun:
+                own = [each for each in waiting if each.turn == record.turn]
+                gone = own or (waiting[:1] if record.aside else [])
+                waiting = [each for each in waiting if each not in gone]
+        return sorted(waiting, key=lambda each: each.turn != event.turn)
 
     def objection(self, call: Call, made: Sequence[Made], shown: Sequence[int]) -> str:
         """Return why a call is not to be run at all, or "".
@@ -179,8 +181,12 @@ class Policy:
         """Return whether the model runs again before the next event (a heartbeat).
 
         A failed call always goes on, so that the model reads the error; and a person's turn, or that of another
-        agent's message, does not end before they were answered, whatever the model asked for.
+        agent's message, does not end before they were answered, whatever the model asked for. Calls of the memory
+        step, before the answer and behind it, have no part in this.
         """
+        made = [each for each in made if not each[0].aside]
+        if not made:
+            return True
         call, result = made[-1]
         answered = any(call.function == "send_message" and result.ok for call, result in made)
         asked = event.kind in (EventKind.USER, EventKind.PEER)

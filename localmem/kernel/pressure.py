@@ -65,7 +65,8 @@ class Pressure:
             if asked is None:
                 return
             self.forget_ahead()
-            self._ahead = LookAhead(self._processor, self._context, leaving, self._memory.summary(), asked)
+            old, instead = self._memory.summary(), self._digest(leaving)
+            self._ahead = LookAhead(self._processor, self._context, leaving, old, asked, instead)
             self._ahead.begin()
         else:
             self._ahead.read()
@@ -107,7 +108,10 @@ class Pressure:
         if asked is not None:
             completion = self._complete(self._processor.generate(*asked))
             text = summary_in(completion, self._context.blocks)
-        return text or digest(leaving, self._memory.summary(), 4 * self._summary_tokens)
+        return text or self._digest(leaving)
+
+    def _digest(self, leaving: Sequence[Record]) -> str:
+        return digest(leaving, self._memory.summary(), 4 * self._summary_tokens)
 
     @property
     def _summary_tokens(self) -> int:

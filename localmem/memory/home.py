@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 
 from localmem.crash import reach
@@ -53,8 +54,9 @@ class Home:
         self._embedder_folder = folder
         self._indexes = Indexes(path / "index", self._find_embedder)
         self._open: dict[str, Memory] = {}
-        self.leaving: Callable[[str], object] = lambda name: None
-        """Hears which agent is about to be deleted: who keeps it awake ends its work first."""
+        self.leaving: Callable[[str], AbstractContextManager[object]] = nullcontext
+        """Entered around the deletion of an agent: who keeps it awake ends its work, and wakes it no more."""
+        self._removing = RLock()
 
     @classmethod
     def open(
@@ -153,23 +155,24 @@ class Home:
         Bytes for whose removal the disk has no room go when the home is opened again.
         """
         number = self.store.read(lambda cursor: agents.find(cursor, name))
-        self.leaving(name)
-        self._mark([number])
-        self._drop_copies(number, name)
-        self.store.write(lambda cursor: agents.delete(cursor, name, stamp(self._clock)), "delete_agent")
-        self._open.pop(name, None)
-        reach("delete_agent.index")
-        with suppress(DiskFault):
-            self._finish_forgetting()
+        with self.leaving(name), self._removing:
+            self._mark([number])
+            self._drop_copies(number, name)
+            self.store.write(lambda cursor: agents.delete(cursor, name, stamp(self._clock)), "delete_agent")
+            self._open.pop(name, None)
+            reach("delete_agent.index")
+            with suppress(DiskFault):
+                self._finish_forgetting()
         self._keep_names()
 
     def rename_agent(self, name: str, new: str) -> Memory:
         """Give an agent another name. Raises UnknownAgent, and UsageError for a bad or taken name."""
         self.store.write(lambda cursor: agents.rename(cursor, name, new), "rename_agent")
         self._open.pop(name, None)
-        with suppress(OSError):  # a cache: what cannot be moved is made anew
+        if agents.NAME.fullmatch(name):
             shutil.rmtree(self.path / SNAPSHOTS / new, ignore_errors=True)
-            (self.path / SNAPSHOTS / name).rename(self.path / SNAPSHOTS / new)
+            with suppress(OSError):  # a cache: what cannot be moved is made anew
+                (self.path / SNAPSHOTS / name).rename(self.path / SNAPSHOTS / new)
         self._keep_names()
         return self.agent(new)
 
@@ -195,10 +198,11 @@ class Home:
 
     def delete_archive(self, name: str) -> None:
         """Delete an archive with everything in it, for every agent, as `delete_agent` does. Raises UnknownArchive."""
-        self._mark([self.store.read(lambda cursor: archives.find(cursor, name))])
-        self.store.write(lambda cursor: archives.delete(cursor, name), "archive")
-        with suppress(DiskFault):
-            self._finish_forgetting()
+        with self._removing:
+            self._mark([self.store.read(lambda cursor: archives.find(cursor, name))])
+            self.store.write(lambda cursor: archives.delete(cursor, name), "archive")
+            with suppress(DiskFault):
+                self._finish_forgetting()
         self._keep_names()
 
     def attach(self, archive: str, agent: str, *, writable: bool = False) -> None:
@@ -225,12 +229,13 @@ class Home:
         """
         number = self.store.read(lambda cursor: agents.find(cursor, name))
         prompts = [number, *self.store.read(lambda cursor: sharing.seen_by(cursor, number))]
-        self._mark(prompts)
-        scrub(self.path, plan.texts)
-        self._drop_copies(number, name)
-        reach("forgetting.files")
-        self.agent(name).forget(plan, digest)
-        self._finish_forgetting()
+        with self._removing:
+            self._mark(prompts)
+            scrub(self.path, plan.texts)
+            self._drop_copies(number, name)
+            reach("forgetting.files")
+            self.agent(name).forget(plan, digest)
+            self._finish_forgetting()
 
     def _mark(self, numbers: Sequence[int]) -> None:
         """Write down of which agents and archives something is about to go, for the case of a kill in the midst."""
@@ -255,7 +260,7 @@ class Home:
     def _drop_copies(self, number: int, name: str) -> None:
         """Drop what holds copies of an agent's prompts: traces and snapshots, which are made anew."""
         shutil.rmtree(self.path / TRACES / str(number), ignore_errors=True)
-        if name:
+        if agents.NAME.fullmatch(name):
             shutil.rmtree(self.path / SNAPSHOTS / name, ignore_errors=True)
 
     def copy_agent(self, name: str, new: str) -> Memory:

@@ -154,7 +154,7 @@ def _held(cursor: Cursor, agent: int) -> set[int]:
 
 
 def _due(first: datetime, every: int, n: int, clock: Clock) -> datetime:
-    if not every or every % DAY:
+    if not n or every % DAY:
         return first + n * timedelta(seconds=every)
     local = shown(first, clock).replace(tzinfo=None)
     return kept(local + n * timedelta(seconds=every), clock)

@@ -78,10 +78,10 @@ def when(text: str, clock: Clock) -> When:
     word, _, rest = text.strip().partition(" ")
     match word.lower():
         case "in":
-            return When(stamp(clock) + span(rest))
+            return When(_from_now(span(rest), clock))
         case "every":
             every = span(rest)
-            return When(stamp(clock) + every, every)
+            return When(_from_now(every, clock), every)
         case "at":
             return When(moment(rest, clock))
         case _:
@@ -101,7 +101,14 @@ def asked(after: str | None, time: str | None, every: str | None, clock: Clock) 
     first = span(after) if after else beat
     if first is None:
         raise UsageError("say when: --in 10m, --at 09:00 or --every 1h")
-    return When(stamp(clock) + first, beat)
+    return When(_from_now(first, clock), beat)
+
+
+def _from_now(after: timedelta, clock: Clock) -> datetime:
+    """Return the stored time so long after now; a span of whole days ends at the same time of day."""
+    if after % timedelta(days=1):
+        return stamp(clock) + after
+    return kept(clock().replace(tzinfo=None) + after, clock)
 
 
 def short(length: timedelta) -> str:

@@ -98,7 +98,8 @@ class Snapshots:
 
     def drop(self, owner: str) -> None:
         """Remove what is kept of an agent."""
-        shutil.rmtree(self._folder / owner, ignore_errors=True)
+        if owner.strip("."):
+            shutil.rmtree(self._folder / owner, ignore_errors=True)
         self._saved.pop(owner, None)
 
     def _write(self, folder: Path, slot: Slot) -> None:

@@ -161,7 +161,7 @@ class RemoteTalk:
 
     def slash(self, name: str, rest: str) -> Iterator[str]:
         try:
-            yield from self._client.post(f"{self._path}/slash", {"name": name, "rest": rest})
+            yield from self._client.post(f"{self._path}/slash", {"name": name, "rest": rest, "by": self._me})
         except KeyboardInterrupt:
             self.interrupt()
             raise

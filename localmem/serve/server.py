@@ -237,7 +237,7 @@ def _slash(server: Server, asked: Asked) -> Answer:
     def run(session: Session) -> list[str]:
         return list(server.slash(session, name, rest))
 
-    return server.service.worker(asked.agent).do(run)
+    return server.service.worker(asked.agent).do(run, asked.text("by", ""))
 
 
 def _command(server: Server, asked: Asked) -> Answer:

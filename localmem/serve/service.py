@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from localmem import __version__
+from localmem.errors import UsageError
 from localmem.memory.home import Home
 from localmem.records import Event
 from localmem.runtime import Options, memory_of
@@ -46,18 +47,22 @@ class Service:
         self._gate = threading.Lock()
         self._workers: dict[str, Worker] = {}
         self._closed = False
+        self._leaving: set[str] = set()
         home.leaving = self._let_go
 
     def start(self) -> None:
         """Begin with what waits for the agents: turns that were left open, events, timers."""
         for row in self.home.agents():
-            self.worker(row.name)
+            if row.name not in self._leaving:
+                self.worker(row.name)
 
     def worker(self, name: str) -> Worker:
         """Return an agent's worker; the default agent is made on first use. Raises UnknownAgent."""
         with self._gate:
             if self._closed:
                 raise stopping()
+            if name in self._leaving:
+                raise UsageError(f"{name} is being deleted")
             memory = memory_of(self.home, name)
             worker = self._workers.get(name)
             if worker is None or worker.memory is not memory:
@@ -116,12 +121,19 @@ class Service:
         for worker in workers:
             worker.close()
 
-    def _let_go(self, name: str) -> None:
-        """End the work of an agent that is about to be deleted: what it wrote afterwards would stay."""
+    @contextmanager
+    def _let_go(self, name: str) -> Iterator[None]:
+        """End the work of an agent that is being deleted, and begin none: what it wrote afterwards would stay."""
         with self._gate:
+            self._leaving.add(name)
             worker = self._workers.pop(name, None)
         if worker is not None:
             worker.close(gone=True)
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._leaving.discard(name)
 
     def _wake(self, name: str) -> Session:
         own = memory_of(self.home, name).model

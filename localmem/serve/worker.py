@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import TypeVar, cast
 
-from localmem.errors import LocalmemError, ServerGone
+from localmem.errors import LocalmemError, ServerGone, UsageError
 from localmem.kernel.arrival import refuse_unusable
 from localmem.memory.memory import Memory
 from localmem.records import Event, EventKind, Item, Usage
@@ -46,6 +46,20 @@ class Subscription:
         return None if self._lost else self._frames.get(timeout=seconds)
 
 
+class _Job:
+    """Something to be done between two turns, for the one that waits for it."""
+
+    def __init__(self, by: str, work: Callable[[], object]) -> None:
+        self.by, self._work = by, work
+        self.done: Future[object] = Future()
+
+    def run(self) -> None:
+        try:
+            self.done.set_result(self._work())
+        except BaseException as error:
+            self.done.set_exception(error)
+
+
 class Worker:
     """Owns the turns of one agent. All methods may be called from any thread.
 
@@ -61,7 +75,7 @@ class Worker:
         self._gate = threading.Lock()
         self._session: Session | None = None
         self._waking: Future[Session] | None = None
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[_Job] = deque()
         self._subscribers: list[Subscription] = []
         self._senders: dict[int, str] = {}
         self._coming: list[str] = []
@@ -103,27 +117,27 @@ class Worker:
                 # What a person says stops the agent's own work, and its answer to them; not that to somebody else.
                 event = self.memory.submit(event) if others else session.agent.submit(event)
                 self._senders[event.ticket] = by
+        except BaseException:
+            with self._gate:
+                self._unwanted.discard(by)
+            raise
         finally:
             with self._gate:
                 self._coming.remove(by)
         return event
 
-    def do(self, work: Callable[[Session], T]) -> T:
-        """Run `work` on the agent's thread between two turns; return or raise what it does."""
+    def do(self, work: Callable[[Session], T], by: str = "") -> T:
+        """Run `work` on the agent's thread between two turns; return or raise what it does.
+
+        Raises UsageError where `by` called it off before it began, and ServerGone where the work ends here.
+        """
         session = self.session()
-        done: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                done.set_result(work(session))
-            except BaseException as error:
-                done.set_exception(error)
-
+        job = _Job(by, lambda: work(session))
         with self._gate:
             self._refuse_if_stopping()
             self._jobs.append(job)
         self.memory.inbox.stir()
-        return done.result()
+        return cast("T", job.done.result())
 
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
@@ -145,9 +159,14 @@ class Worker:
         """
         with self._gate:
             answering, to = self._under_way
-            if (by is not None and answering is EventKind.USER and to != by) or not self.busy:
-                if by and by in (*self._coming, *self._senders.values()):
-                    self._unwanted.add(by)
+            waits = [job for job in self._jobs if by and job.by == by]
+            for job in waits:
+                self._jobs.remove(job)
+                job.done.set_exception(UsageError("it was called off before it began"))
+            if by and to != by and by in (*self._coming, *self._senders.values()):
+                self._unwanted.add(by)
+                return
+            if waits or (by is not None and answering is EventKind.USER and to != by) or not self.busy:
                 return
         if self._session is not None:
             self._session.interrupt()
@@ -180,15 +199,14 @@ class Worker:
                 if self._waking is not None:
                     self._waking.set_exception(stopping())
             for job in self._jobs:
-                job()
+                job.done.set_exception(stopping())
             if self._session is not None:
                 self._session.close(gone=self._gone)
 
     def _step(self) -> None:
         """Do the next thing: what was asked for between turns, a turn, or wait for either."""
-        while self._jobs:
-            self.busy = True
-            self._jobs.popleft()()
+        while job := self._next_job():
+            job.run()
             self.busy = False
         event, left = self.memory.inbox.next(), self.memory.unfinished()
         if event is None and left is None and self._waking is None:
@@ -203,6 +221,12 @@ class Worker:
             self._play(session, left.event, session.resume)
         elif event is not None:
             self._play(session, event, lambda: session.turn(event))
+
+    def _next_job(self) -> _Job | None:
+        with self._gate:
+            job = self._jobs.popleft() if self._jobs and not self.stopping else None
+            self.busy = job is not None
+        return job
 
     def _woken(self) -> Session | None:
         """Wake the agent for all who wait for it; None where that failed, which they are told."""
@@ -245,7 +269,8 @@ class Worker:
             self.busy, self._under_way = False, (None, "")
         end = End(event.ticket, usage, *error)
         self._publish(end)
-        self._told(self.memory.name, event, end)
+        with suppress(OSError):  # nobody reads what it says
+            self._told(self.memory.name, event, end)
         if error[0] and (self.memory.unfinished() or self.memory.inbox.turn_of(event.ticket) == 0):
             self.memory.inbox.wait(RETRY)
             return

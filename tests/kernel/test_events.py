@@ -156,8 +156,31 @@ def test_facts_of_messages_that_gave_way_are_kept_with_those_of_the_last_one(ben
             if following and isinstance(item, Event) and item.kind is EventKind.USER:
                 agent.submit(user(following))
     kept = bench.memory.block("human").value.splitlines()
-    assert kept == ["Your name is Ada.", "You live in Lisbon.", "Your dog is Bruno."]
-    assert said(agent) == ["noted"]
+    assert kept == ["Your dog is Bruno.", "Your name is Ada.", "You live in Lisbon."]
+    made = [record.function for record in bench.memory.records() if isinstance(record, Call)]
+    edit = "core_memory_append"
+    assert made == [edit, "send_message", edit, edit], "the answer does not wait for what gave way"
+    assert bench.memory.unfinished() is None
+
+
+def test_a_message_stops_the_memory_steps_behind_an_answer_and_the_next_turn_takes_them(bench: Bench) -> None:
+    processors: list[ScriptedProcessor] = []
+    agent, processor = bench.wake(keeping(processors), memory_step=True, window=4096)
+    processors.append(processor)
+    for item in agent.turn(user("My name is Ada.")):
+        if isinstance(item, Event) and item.kind is EventKind.USER:
+            agent.submit(user("I live in Lisbon."))
+    event = agent.next_event()
+    assert event is not None
+    for item in agent.turn(event):
+        if isinstance(item, Call) and item.function == "send_message":
+            agent.submit(user("Who am I?"))
+    assert bench.memory.block("human").value == "You live in Lisbon."
+    assert bench.memory.unfinished() is None
+    assert [each.event.text for each in bench.memory.inbox.interrupted()] == ["My name is Ada."]
+    assert run_all(agent) == ["Who am I?"]
+    assert bench.memory.block("human").value.splitlines() == ["You live in Lisbon.", "Your name is Ada."]
+    assert said(agent) == ["noted", "noted"]
 
 
 def test_ctrl_c_keeps_what_was_said_and_leaves_nothing_to_go_on_with(bench: Bench) -> None:

@@ -273,13 +273,14 @@ def test_a_message_while_it_is_waited_for_goes_first_and_leaves_the_digest(
 
 
 @pytest.mark.parametrize("text", ["", "  \n "])
-def test_an_empty_summary_gives_way_to_another_and_that_to_the_digest(awake: Awake, text: str) -> None:
+def test_a_summary_of_no_use_gives_way_to_the_digest_at_once(awake: Awake, text: str) -> None:
     awake.summary = text
     awake.fill()
     awake.agent.look_ahead()
     awake.processor.idle()
-    assert awake.processor.read == []
+    assert len(awake.processor.read) == 1, "the prompt with the digest was evaluated ahead"
     assert digested(awake.overflow())
+    assert len(awake.processor.summaries) == 1, "asked again, the model would say the same"
 
 
 def test_usage_counts_what_was_used_and_not_what_was_thrown_away(awake: Awake, bench: Bench) -> None:

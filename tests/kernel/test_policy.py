@@ -201,18 +201,28 @@ SAID = replace(says("ok"), turn=9)
         ([message(7, "I am Ada."), message(9, "I live in Oslo.")], ["I am Ada.", "I live in Oslo."]),
         ([message(7, "Who am I?"), message(9, "I live in Oslo.")], ["I live in Oslo."]),
         ([message(7, "I am Ada."), message(9, "Who am I?")], ["I am Ada."]),
-        ([message(7, "I am Ada."), message(9, "I live in Oslo."), ASIDE], ["I live in Oslo."]),
+        ([message(7, "I am Ada."), message(9, "I live in Oslo."), ASIDE], ["I am Ada."]),
         ([message(7, "I am Ada."), message(9, "I live in Oslo."), ASIDE, ASIDE], []),
-        ([message(7, "I am Ada."), message(9, "I live in Oslo."), SAID, message(11, "Hm.")], ["Hm."]),
+        (
+            [message(7, "I am Ada."), message(9, "I live in Oslo."), SAID, message(11, "Hm.")],
+            ["I am Ada.", "Hm."],
+        ),
         (
             [message(7, "I am Ada."), Event(EventKind.TIMER, "tick", turn=9), SAID, message(11, "Hm.")],
             ["I am Ada.", "Hm."],
         ),
     ],
-    ids=["both", "a question", "for a question", "one of two", "all", "beyond it", "not a person's turn"],
+    ids=["both", "a question", "for a question", "one of two", "all", "answered", "not a person's turn"],
 )
 def test_the_memory_step_asks_about_what_gave_way_too(queue: list[Record], left: list[str]) -> None:
     assert unasked(*queue) == left
+
+
+def test_the_message_itself_comes_first() -> None:
+    found = Policy(Settings(memory_step=True)).unasked(
+        message(9, "I live in Oslo."), [message(7, "I am Ada."), message(9, "I live in Oslo.")]
+    )
+    assert [event.text for event in found] == ["I live in Oslo.", "I am Ada."]
 
 
 def test_no_turn_spends_all_its_steps_on_what_gave_way() -> None:

@@ -37,8 +37,8 @@ def test_a_timer_fires_once_and_is_gone(memory: Memory, clock: Hands) -> None:
 
 
 def test_a_timer_of_whole_days_keeps_the_time_of_day(memory: Memory, clock: Hands) -> None:
-    clock.now = datetime(2026, 3, 27, 8, 0, tzinfo=ZoneInfo("Europe/Berlin"))
-    memory.inbox.add_timer(When(datetime(2026, 3, 27, 8, 0), timedelta(days=1)), "pills")  # 09:00 in winter
+    clock.now = datetime(2026, 3, 26, 9, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+    memory.inbox.add_timer(when("every 1 day", clock), "pills")
     memory.inbox.add_timer(When(datetime(2026, 3, 27, 8, 0), timedelta(hours=12)), "watch")
     clock.now = datetime(2026, 3, 27, 9, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     assert len(fired(memory)) == 2
@@ -47,6 +47,8 @@ def test_a_timer_of_whole_days_keeps_the_time_of_day(memory: Memory, clock: Hand
     (pills,) = [said for said in fired(memory) if "pills" in said]
     assert "stands for 2 firings, 1 missed" in pills
     assert [t.due.strftime("%d %H:%M") for t in memory.inbox.timers()] == ["29 10:00", "30 09:00"]
+    clock.now = datetime(2026, 10, 24, 10, 0, tzinfo=ZoneInfo("Europe/Berlin"))  # the last day of summer
+    assert asked("1d", None, "1d", clock).first == datetime(2026, 10, 25, 9, 0)
 
 
 def test_a_missed_timer_fires_late_and_says_so(memory: Memory, clock: Hands) -> None:
