@@ -56,6 +56,16 @@ def test_passages_are_added_audited_tidied_and_forgotten(localmem: Run, home: Pa
     assert not any(b"bruno" in path.read_bytes().lower() for path in files)
 
 
+def test_an_editor_that_was_broken_off_changes_nothing(localmem: Run) -> None:
+    told(localmem, "remember tea is green")
+    broken = localmem("memory", "edit", "human", EDITOR="false")
+    assert (broken.returncode, broken.stderr.count("\n")) == (2, 1), broken
+    assert "the block is as it was" in broken.stderr
+    assert "tea is green" in localmem("memory", "show").stdout
+    chat = localmem("chat", input="/core edit human\nstill there\n", EDITOR="false")
+    assert chat.stdout.endswith("You said: still there\n"), chat
+
+
 def test_tidying_can_be_a_timer(localmem: Run) -> None:
     told(localmem, "hello")
     done = localmem("memory", "tidy", "--every", "12h")
