@@ -27,9 +27,7 @@ from localmem.functions.schema import Function
 from localmem.kernel.arrival import refuse_unusable
 from localmem.permission import Answer
 from localmem.records import Call, Event, EventKind, Item
-
-RETRY = 60.0
-"""Seconds until an event whose turn could not begin is tried again, unless something is said before."""
+from localmem.serve.worker import RETRY
 
 
 class Stage:

@@ -201,9 +201,8 @@ def tidy(steps: int, dry_run: bool, every: str | None, json_: bool, **asked: Any
 @agent_option
 def add(text: str, agent: str) -> None:
     """Put a passage into archival memory; TEXT "-" is read from standard input."""
-    text = click.get_current_context().params["text"] = message(
-        text
-    ).strip()  # read here, wherever it is kept
+    text = message(text).strip()
+    click.get_current_context().params["text"] = text  # read here, wherever it is kept
     with open_memory(agent) as memory:
         try:
             number = memory.edit(lambda desk: desk.insert_passage(text, source="user"))

@@ -30,6 +30,9 @@ PRIORITY = (
 TIMED = (EventKind.TIMER, EventKind.HEARTBEAT)
 """The kinds that wait while the agent has paused its heartbeats."""
 
+NO_TURN = -1
+"""The turn of an event that opened none: it drove a step of a reading, or was a letter that was taken back."""
+
 LET_GO = 5
 """Turns after which work that was set aside is no longer offered."""
 

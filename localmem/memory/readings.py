@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 BUDGET = 2000
 """Steps (pages and condensations) that a reading may take."""
 
-DRIVEN = -1
-"""The turn of an event that drives a reading: it opens none, the notes say what came of it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -98,7 +95,7 @@ class Readings:
         def work(cursor: Cursor) -> bool:
             found = cursor.execute(sql, [self._agent, event.ticket]).fetchone() is not None
             if found:
-                events.take(cursor, self._agent, event.ticket, DRIVEN)
+                events.take(cursor, self._agent, event.ticket, events.NO_TURN)
                 cursor.execute(
                     "UPDATE readings SET state = 'gone' WHERE agent = ? AND ticket = ?",
                     [self._agent, event.ticket],
@@ -156,7 +153,7 @@ class Readings:
         def work(cursor: Cursor) -> None:
             now, document = stamp(self._clock), reading.document
             self._keep(cursor, reading, summary, f"summary of {document.name}")
-            events.take(cursor, self._agent, reading.ticket, DRIVEN)
+            events.take(cursor, self._agent, reading.ticket, events.NO_TURN)
             cursor.execute(
                 "UPDATE readings SET state = 'done', summary = ?, steps = steps + 1 WHERE agent = ? AND id = ?",
                 [summary, self._agent, reading.id],
@@ -197,7 +194,7 @@ class Readings:
 
     def _next(self, cursor: Cursor, reading: Reading, position: int) -> None:
         """Move on: the event that drove this step is taken, and one for the next step stands in the queue."""
-        events.take(cursor, self._agent, reading.ticket, DRIVEN)
+        events.take(cursor, self._agent, reading.ticket, events.NO_TURN)
         ticket = _drive(cursor, self._agent, reading.document, reading.call, stamp(self._clock))
         cursor.execute(
             "UPDATE readings SET position = ?, steps = steps + 1, ticket = ? WHERE agent = ? AND id = ?",
