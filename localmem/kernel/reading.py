@@ -7,18 +7,14 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 
-from localmem.functions.schema import Function
-from localmem.functions.standard import function_set
-from localmem.kernel.context import documentation
 from localmem.kernel.cutting import fit
 from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.memory.ground import borne_out, names
+from localmem.memory.ground import borne_out, names, whole_sentences
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
-    Calls,
     CoreMemory,
     Documentation,
     Instructions,
@@ -34,10 +30,19 @@ from localmem.records import Event, EventKind, PageRead
 MOST_TOKENS = 2000
 """A page is no longer, however wide the window: small models lose what stands in the middle."""
 
+NOTE_TOKENS = 120
+"""What a note on a page may take, for one part of the task."""
+
 SUMMARY_TOKENS = 400
-"""What the condensation of several notes may take."""
+"""What the condensation of several notes may take, for one part of the task."""
 
 NOTHING = "Nothing in it bears on the task."
+
+NOT_HERE = re.compile(
+    r"\W*(?:not here\b|(?:\S+\s+){1,5}not here\W*$|(?:the|this) page (?:does ?n.t|does not|says nothing))",
+    re.IGNORECASE,
+)
+"""How a model says that a page has nothing on what it was asked."""
 
 
 class Reader:
@@ -50,8 +55,7 @@ class Reader:
         self, readings: Readings, processor: Processor, settings: Settings, complete: Complete
     ) -> None:
         self._readings, self._processor, self._complete = readings, processor, complete
-        self._functions: tuple[Function, ...] = function_set("reading")
-        self._answer = settings.answer_tokens(processor.window)
+        self._summary = min(SUMMARY_TOKENS, settings.answer_tokens(processor.window))
         self._sampling = settings.sampling
 
     def step(self, reading: Reading) -> Iterator[PageRead]:
@@ -62,9 +66,8 @@ class Reader:
         at_end = reading.position >= reading.document.characters
         notes = self._readings.notes(reading)
         if reading.steps >= reading.budget:
-            self._readings.finish(
-                reading, "\n".join(note.text for note in notes)[: 4 * SUMMARY_TOKENS] or NOTHING
-            )
+            noted = "\n".join(note.text for note in notes)
+            self._readings.finish(reading, noted[: 4 * self._summary] or NOTHING)
         elif group := self._too_many(reading, notes, at_end):
             text = self._condensed(reading, group)
             if text is None:
@@ -97,17 +100,16 @@ class Reader:
     def _room(self, instruction: Event) -> int:
         """Return the tokens that a page or notes may take."""
         head = sum(map(len, self._static)) + len(self._processor.encode(instruction))
-        free = self._processor.window - self._answer - head - len(self._processor.encode(Opening()))
+        free = self._processor.window - self._summary - head - len(self._processor.encode(Opening()))
         return max(64, min(MOST_TOKENS, free))
 
     @cached_property
     def _static(self) -> list[Segment]:
         """The beginning of every prompt."""
         encode = self._processor.encode
-        howto = documentation(self._functions, self._processor.abilities.howto)
         return [
             encode(Instructions(prompt("reading"))),
-            encode(Documentation(howto)),
+            encode(Documentation("")),
             encode(CoreMemory("")),
             encode(Summary("")),
         ]
@@ -119,7 +121,7 @@ class Reader:
 
     def _page(self, reading: Reading) -> Stretch:
         """Return the next page: as much of the document as there is room for."""
-        room = min(self._room(_ask(question)) for question in questions(reading.task))
+        room = min(self._room(_asks(part)) for part in parts(reading.task))
         characters = 4 * room
         while True:
             page = self._readings.stretch(reading, characters)
@@ -130,62 +132,64 @@ class Reader:
             characters = characters * 4 // 5
 
     def _noted(self, reading: Reading, page: Stretch) -> str | None:
-        """Return what the model notes on a page, "" for nothing; None when it was interrupted.
+        """Return what the model notes on a page, a line a part of the task; None when it was interrupted.
 
-        Each question of the task is asked alone, of the pages that have one of its names: of several a small model
-        answers all, whatever the page says.
+        Each part is asked alone, of the pages that have one of its names: of several a small model answers all,
+        whatever the page says.
         """
-        shape, limits = Calls(self._functions), Limits(self._answer, self._sampling)
-        shown, said = self._shown(reading, page), []
-        there = names(page.text)
-        for question in questions(reading.task):
-            if (asked := names(question)) and not asked & there:
+        shown, there, lines = self._shown(reading, page), names(page.text), []
+        for part in parts(reading.task):
+            if (asked := names(part)) and not asked & there:
                 continue
-            completion = self._complete(
-                self._processor.generate(self._prompt(shown, _ask(question)), shape, limits)
-            )
-            if completion.cancelled:
+            said = self._said(shown, _asks(part), min(NOTE_TOKENS, self._summary))
+            if said is None:
                 return None
-            call = completion.call
-            text = str(call.arguments.get("text", "")) if call and call.function == "note" else ""
-            said.append(borne_out(text, page.text, question))
-        # a note that says in the words of `nothing_here` that there is nothing is none
-        nothing = {"", *(function.doc for function in self._functions)}
-        return " ".join(text for text in dict.fromkeys(said) if text not in nothing)
+            if not NOT_HERE.match(said) and (text := borne_out(said, page.text, part)):
+                lines.append(_line(part, text))
+        return "\n".join(lines)
 
     def _condensed(self, reading: Reading, notes: Sequence[Note]) -> str | None:
-        """Return several notes as one, by the model or else cut short; None when it was interrupted."""
-        text = _listed(notes)
-        tokens = min(SUMMARY_TOKENS, self._answer)
-        instruction = aside("condense", words=tokens * 2 // 3, task=_short(reading.task))
-        shown = self._prompt(Event(EventKind.DOCUMENT, text, note="notes"), instruction)
+        """Return several notes as one, a line a part, by the model or else cut; None when it was interrupted."""
+        lines = []
+        for part in parts(reading.task):
+            listed = _listed(reading, part, notes)
+            if not listed:
+                continue
+            event = Event(EventKind.DOCUMENT, "\n".join(listed), note="notes")
+            said = self._said(event, _condenses(part, self._summary), self._summary)
+            if said is None:
+                return None
+            lines.append(_line(part, said or " ".join(listed)[: 4 * self._summary]))
+        return "\n".join(lines)
+
+    def _said(self, shown: Event, instruction: Event, tokens: int) -> str | None:
+        """Return what the model says to an instruction, in whole sentences; None when it was interrupted."""
         limits = Limits(tokens, self._sampling)
-        completion = self._complete(self._processor.generate(shown, Prose(4 * tokens), limits))
-        if completion.cancelled:
-            return None
-        return completion.text.strip() or text[: 4 * tokens]
+        generation = self._processor.generate(self._prompt(shown, instruction), Prose(4 * tokens), limits)
+        completion = self._complete(generation)
+        return None if completion.cancelled else whole_sentences(completion.text)
 
     def _too_many(self, reading: Reading, notes: Sequence[Note], at_end: bool) -> Sequence[Note]:
         """Return the notes that are to become one now: those of a level that outgrow the room, at the end all.
 
         None are returned while there is room.
         """
-        room = self._room(aside("condense", words=999, task=_short(reading.task)))
         for _, level in groupby(sorted(notes, key=lambda note: note.level), key=lambda note: note.level):
             group = list(level)
-            if len(fitting := self._fitting(group, room)) < len(group):
+            if len(fitting := self._fitting(reading, group)) < len(group):
                 return fitting
-        return self._fitting(notes, room) if at_end and len(notes) > 1 else ()
+        return self._fitting(reading, notes) if at_end and len(notes) > 1 else ()
 
-    def _fitting(self, notes: Sequence[Note], room: int) -> Sequence[Note]:
-        """Return as many of the first notes as the room holds, at least two."""
+    def _fitting(self, reading: Reading, notes: Sequence[Note]) -> Sequence[Note]:
+        """Return as many of the first notes as the room holds for every part of the task, at least two."""
         count = len(notes)
-        while count > 2 and len(self._encoded(notes[:count])) > room:
+        while count > 2 and not all(self._fits(reading, part, notes[:count]) for part in parts(reading.task)):
             count -= 1
         return notes[:count]
 
-    def _encoded(self, notes: Sequence[Note]) -> Segment:
-        return self._processor.encode(Event(EventKind.DOCUMENT, _listed(notes), note="notes"))
+    def _fits(self, reading: Reading, part: str, notes: Sequence[Note]) -> bool:
+        listed = Event(EventKind.DOCUMENT, "\n".join(_listed(reading, part, notes)), note="notes")
+        return len(self._processor.encode(listed)) <= self._room(_condenses(part, self._summary))
 
     def _shown(self, reading: Reading, page: Stretch) -> Event:
         share = page.first / max(1, reading.document.characters)
@@ -194,18 +198,46 @@ class Reader:
         )
 
 
-def questions(task: str) -> list[str]:
-    """Return the questions of a task that has several, else the task as it is."""
-    found = [part for part in re.split(r"(?<=[?\uff1f\u061f])\s*", task.strip()) if part]
-    return found if len(found) > 1 else [task]
+def parts(task: str) -> list[str]:
+    """Return the questions of a task and what else it asks for, in its order."""
+    return [part for part in re.split(r"(?<=[?\uff1f\u061f])\s*", task.strip()) if part] or [task]
 
 
-def _ask(question: str) -> Event:
-    return aside("note", task=_short(question))
+def _is_question(part: str) -> bool:
+    return part.endswith(("?", "\uff1f", "\u061f"))
 
 
-def _listed(notes: Sequence[Note]) -> str:
-    return "\n".join(f"- {note.text}" for note in notes)
+def _asks(part: str) -> Event:
+    return aside("ask" if _is_question(part) else "note", task=_short(part))
+
+
+def _condenses(part: str, tokens: int) -> Event:
+    return aside("answer" if _is_question(part) else "condense", words=tokens * 2 // 3, task=_short(part))
+
+
+def _line(part: str, said: str) -> str:
+    """Return the line of a note: an answer stands behind its question, which tells whose it is."""
+    said = " ".join(said.split())
+    return f"{_short(part)} {said}" if _is_question(part) else said
+
+
+def _listed(reading: Reading, part: str, notes: Sequence[Note]) -> list[str]:
+    """Return what notes say on a part of the task, in the order of the document: each once, with where it stands."""
+    asked = [f"{_short(each)} " for each in parts(reading.task) if _is_question(each)]
+    found: dict[str, list[Note]] = {}
+    for note in notes:
+        for line in note.text.splitlines():
+            question = next((each for each in asked if line.startswith(each)), "")
+            if question == (f"{_short(part)} " if _is_question(part) else ""):
+                found.setdefault(line.removeprefix(question), []).append(note)
+    return [f"- {_where(reading, said)}: {text}" for text, said in found.items()]
+
+
+def _where(reading: Reading, notes: Sequence[Note]) -> str:
+    """Return where in the document notes stand, and how many there are."""
+    size = max(1, reading.document.characters)
+    first, last = notes[0].first / size, notes[-1].first / size
+    return f"at {first:.0%}" if len(notes) == 1 else f"{len(notes)} times, at {first:.0%} to {last:.0%}"
 
 
 def _short(task: str) -> str:

@@ -65,6 +65,17 @@ def borne_out(note: str, page: str, question: str) -> str:
     return " ".join(kept)
 
 
+def whole_sentences(said: str) -> str:
+    """Return what a model wrote without a last sentence that was cut off, each sentence once.
+
+    A small model that does not come to an end says the same again and again.
+    """
+    sentences = list(dict.fromkeys(_SENTENCES.split(" ".join(said.split()))))
+    if len(sentences) > 1 and sentences[-1][-1].isalnum():
+        sentences.pop()
+    return " ".join(sentences)
+
+
 def shares(one: str, other: str) -> bool:
     """Return whether two texts have a telling word in common, or are the same."""
     return bool(telling(one) & telling(other)) or one.strip() == other.strip()

@@ -11,7 +11,7 @@ from localmem.kernel.settings import Settings
 from localmem.loading import load
 from localmem.memory.home import Home
 from localmem.processor.interface import Prose, Shape
-from localmem.records import Call, PageRead
+from localmem.records import PageRead
 from localmem.testing import HashEmbedder, Move, ScriptedProcessor
 
 TASK = "What is hidden where?"
@@ -45,10 +45,11 @@ def move(prompt: str, shape: Shape) -> Move:
     """Note the facts that stand on the page; a summary of notes names the facts that stand in them."""
     shown = prompt.rpartition("<document>")[2]
     there = [fact for fact in FACTS if fact in shown]
-    if isinstance(shape, Prose):
+    assert isinstance(shape, Prose)
+    if "single pages" in shown:
         return "Hidden: " + ", ".join(there)
     about = shown.partition(" at ")[2].partition(" ")[0]
-    return Call("", "note", {"text": f"At {about}: {', '.join(there) or 'nothing is hidden'}"})
+    return f"At {about}: {', '.join(there) or 'nothing is hidden'}"
 
 
 def main(path: Path) -> None:

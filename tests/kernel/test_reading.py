@@ -70,12 +70,15 @@ def test_each_question_of_a_task_is_asked_of_every_page(book: Bench) -> None:
     step = next(iter(agent.read_on(reading.id)))
     assert isinstance(step, PageRead)
     first, second = processor.prompts[-2:]
-    assert "Task: What is hidden where?" in first
+    assert "document: What is hidden where?" in first
     assert "Who hid it?" not in first
-    assert "Task: Who hid it?" in second
-    at = first.index("Task: ")
+    assert "document: Who hid it?" in second
+    at = first.index("Question on")
     assert first[:at] == second[:at]
-    assert step.note.count("At 0%") == 1
+    assert step.note.splitlines() == [
+        "What is hidden where? At 0%: key under stone",
+        "Who hid it? At 0%: key under stone",
+    ]
 
 
 def test_a_function_sets_a_reading_off_and_events_drive_it(book: Bench) -> None:
@@ -175,7 +178,7 @@ def test_a_reading_ends_with_its_budget_and_says_how_far_it_came(book: Bench) ->
 
 
 def test_what_bears_on_nothing_ends_with_one_sentence(book: Bench) -> None:
-    agent, _ = book.wake(lambda shape: calls("nothing_here"), window=1500)
+    agent, _ = book.wake(lambda shape: "Not here.", window=1500)
     reading = book.memory.readings.start("novel.txt", "whales")
     list(agent.read_on(reading.id))
     assert book.memory.readings.get(reading.id).summary == "Nothing in it bears on the task."
