@@ -13,6 +13,7 @@ from localmem.functions import executor
 from localmem.functions.schema import Function
 from localmem.functions.standard import TELLS
 from localmem.kernel.arrival import login, refuse_unusable, stamped
+from localmem.kernel.chain import Chain, Step
 from localmem.kernel.context import MainContext, Report
 from localmem.kernel.outside import UNKNOWN, Outside, Peers, Permit, alone, refused
 from localmem.kernel.policy import NOT_TOLD, Made, Policy, pointless
@@ -25,8 +26,8 @@ from localmem.kernel.tidy import NOTE, STEPS, Tidy, is_tidying, plan
 from localmem.memory.desk import Desk
 from localmem.memory.events import TIMED
 from localmem.memory.memory import Memory, Turn
-from localmem.processor.interface import Calls, Completion, Generation, Limits, Processor
-from localmem.records import Block, Call, Delta, Event, EventKind, Item, Record, Result, Usage
+from localmem.processor.interface import Completion, Generation, Limits, Processor
+from localmem.records import Block, Call, Delta, Event, EventKind, Item, Result, Usage
 
 RECENT = 200
 """Records in front of a turn among which messages are looked for that had given way."""
@@ -135,7 +136,7 @@ class Agent:
         with self._closing(event):
             yield event
             again = self.memory.unfinished(event.turn) if event.turn != event.id else None
-            yield from self._pick_up(again) if again else self._steps(event, [])
+            yield from self._pick_up(again) if again else self._steps(self._chain(event))
 
     def read_on(self, number: int) -> Iterator[Item]:
         """Go on with a reading to its end, or until it is interrupted; yield each step. Raises UsageError."""
@@ -188,18 +189,15 @@ class Agent:
         calls = [record for record in turn.records if isinstance(record, Call)]
         made = [(call, results[call.id]) for call in calls if call.id in results]
         with self._closing(turn.event):
-            if len(calls) > len(made):
-                yield calls[-1]
-                final = self._is_last(made)
-                before = [record for record in self._recent(turn.event) if record.id < calls[-1].id]
-                unasked = self._policy.unasked(turn.event, before)
-                about = (unasked or [turn.event])[0] if calls[-1].aside else None
-                shape = self._shape(turn.event, made, final, about)
-                left = [each for each in unasked if each is not about]
-                yield self._execute(turn.event, made, calls[-1], shape, final, about, left, crashed=True)
-                if final:
-                    return
-            yield from self._steps(turn.event, made)
+            if len(calls) == len(made):
+                yield from self._steps(self._chain(turn.event, made))
+                return
+            yield calls[-1]
+            chain = self._chain(turn.event, made, before=calls[-1].id)
+            step = self._step(chain, chain.asked(calls[-1]))
+            yield self._execute(chain, step, calls[-1], crashed=True)
+            if not step.final:
+                yield from self._steps(chain)
 
     def interrupt(self) -> None:
         """End the turn under way, keeping what was said; for signal handlers and any thread."""
@@ -246,49 +244,48 @@ class Agent:
         """Whether the turn under way is to end."""
         return self._interrupted or self._gives_way
 
-    def _steps(self, event: Event, made: list[Made]) -> Iterator[Item]:
-        """The chain of calls that one event sets off; `made` holds those of this turn so far.
+    def _chain(self, event: Event, made: Sequence[Made] = (), before: int | None = None) -> Chain:
+        """Return the chain of an event as it stood before a record, else as it stands."""
+        person = event.kind is EventKind.USER
+        recent = self.memory.records(max(0, event.turn - RECENT)) if person else ()
+        return Chain(self._policy, event, [r for r in recent if before is None or r.id < before], made)
 
-        Once that is done, the memory step asks about messages that had given way: who wrote last has the answer then.
-        """
+    def _steps(self, chain: Chain) -> Iterator[Item]:
+        """Let the model make one call after the other, to the end of the chain."""
+        event = chain.event
         self.context.forget_ahead()
         self.context.keep(event)
-        unasked = self._policy.unasked(event, self._recent(event))
         while True:
-            final = self._is_last(made)
-            done = not self._policy.goes_on(event, made)
-            if done and (final or not unasked or self._gives_way):
+            if chain.over or (chain.answered and self._gives_way):
                 self.memory.close_turn(event.turn)
                 return
             if self._gives_way:
                 self.memory.inbox.set_aside(event.turn)
                 return
             self._show_edits()
-            now = bool(unasked) and not final and (done or unasked[0].turn == event.turn)
-            about = unasked.pop(0) if now else None
-            if done:
+            about = chain.about()
+            if chain.answered:
                 self.context.forget_ahead()  # it would be taken for something that the person told
             elif about is None:
-                self._read_ahead(event, made)
+                self._read_ahead(chain)
             yield from self._pressure.relieve(event)
-            shape = self._shape(event, made, final, about)
-            call = yield from self._decide(event, shape, about, done)
+            step = self._step(chain, about)
+            call = yield from self._decide(event, step)
             if call is None:
                 return
             self.context.add(call)
             yield call
-            yield self._execute(event, made, call, shape, final, about, unasked)
-            if final or (not unasked and not self._policy.goes_on(event, made)):
+            yield self._execute(chain, step, call)
+            if step.final or chain.over:
                 return
 
-    def _recent(self, event: Event) -> Sequence[Record]:
-        return self.memory.records(max(0, event.turn - RECENT))
-
-    def _shape(self, event: Event, made: Sequence[Made], final: bool, about: Event | None) -> Calls:
+    def _step(self, chain: Chain, about: Event | None) -> Step:
         offered = {function.name for function in self._policy.functions}
         others = self.memory.others() if TELLS in offered else ()
         void = pointless(self.memory, self.context.queue, offered)
-        return self._policy.shape(event, made, self.context.blocks, final, about, void, others)
+        final, blocks = chain.final, self.context.blocks
+        shape = self._policy.shape(chain.event, chain.made, blocks, final, about, void, others)
+        return Step(shape, about, final, chain.answered)
 
     def _show_edits(self) -> None:
         """Show core memory anew if it is no longer what the prompt says: a block may be shared with others."""
@@ -297,36 +294,26 @@ class Agent:
             self.context.show_core(blocks)
             self.context.forget_ahead()  # lines of core memory are among what was read
 
-    def _read_ahead(self, event: Event, made: Sequence[Made]) -> None:
+    def _read_ahead(self, chain: Chain) -> None:
         """Put what memory holds on a person's message in front of it, once a turn.
 
         It comes behind the memory step, which would take what was read for something that the person told.
         """
+        event = chain.event
         if not self.settings.read_ahead or event.kind is not EventKind.USER:
             return
         if self.context.has_read_ahead(event):
             return
         shown = [record.id for record in self.context.queue]
-        lines = related(self.memory, event, self.memory.blocks(), shown, written(made))
+        lines = related(self.memory, event, self.memory.blocks(), shown, written(chain.made))
         self.context.read_ahead(event, lines, self.settings.read_ahead)
 
-    def _is_last(self, made: Sequence[Made]) -> bool:
-        """Whether this step ends the chain: the limit of steps is reached, or that of errors in a row."""
-        last = made[-self.settings.max_errors :]
-        failing = len(last) == self.settings.max_errors and not any(result.ok for _, result in last)
-        return failing or len(made) >= self.settings.max_steps - 1
-
-    def _decide(
-        self, event: Event, shape: Calls, about: Event | None, done: bool
-    ) -> Generator[Item, None, Call | None]:
-        """Let the model choose its next call. Yields pieces of a message; returns the call, or None.
-
-        A turn that is `done` is not set aside where a person interrupts: there is nothing to go on with.
-        """
-        behind = [question(about.text, self.processor)] if about else []
+    def _decide(self, event: Event, step: Step) -> Generator[Item, None, Call | None]:
+        """Let the model choose its next call. Yields pieces of a message; returns the call, or None."""
+        behind = [question(step.about.text, self.processor)] if step.about else []
         limits = Limits(self.context.answer, self.settings.sampling, self.memory.name)
         shown = self.context.prompt(*behind)
-        generation = self._under_way(self.processor.generate(shown, shape, limits))
+        generation = self._under_way(self.processor.generate(shown, step.shape, limits))
         said, over = "", False
         try:
             for piece in generation:
@@ -336,7 +323,7 @@ class Agent:
         finally:
             self._generation = None
             self.usage += generation.completion.usage
-            if not over and self._gives_way and not self._interrupted and not done:
+            if not over and self._gives_way and not self._interrupted and not step.answered:
                 self.memory.inbox.set_aside(event.turn)
             elif not over:
                 self._abandon(event, said)
@@ -346,27 +333,18 @@ class Agent:
         if call is None:
             model = self.processor.abilities.model
             call = Call("", "", {}, ids=generation.completion.ids, model=model, usage=usage)
-        aside = shape.verdict is not None and call.function in shape.verdict.answers
+        verdict = step.shape.verdict
+        aside = verdict is not None and call.function in verdict.answers
         return self.memory.add(replace(call, aside=aside), event.turn)
 
-    def _execute(
-        self,
-        event: Event,
-        made: list[Made],
-        call: Call,
-        shape: Calls,
-        final: bool,
-        about: Event | None,
-        unasked: Sequence[Event],
-        crashed: bool = False,
-    ) -> Result:
+    def _execute(self, chain: Chain, step: Step, call: Call, crashed: bool = False) -> Result:
         """Run a call: its effects, its result and the turn's progress commit together.
 
         What needs no desk runs before; what touches the outside cannot be undone, and runs once only. `crashed`
         says that it may have run already.
         """
-        shown = [record.id for record in self.context.queue]
-        wrong = self._policy.objection(call, made, shown)
+        shape, shown = step.shape, [record.id for record in self.context.queue]
+        wrong = self._policy.objection(call, chain.made, shown)
         function = self._policy.named(call)
         apart = function is None or function.outside or not function.desk
         told = self._outside.run(call, shape, crashed) if apart and not wrong else None
@@ -374,24 +352,21 @@ class Agent:
         def work(desk: Desk) -> Result:
             if told is not None:
                 return told
-            if not wrong and self._policy.made_up(call, about):
+            if not wrong and self._policy.made_up(call, step.about):
                 return Result(True, NOT_TOLD)
             desk.saw(seen)
             return Result(not wrong, wrong or executor.run(call, shape.functions, shape.labels, desk))
 
-        def closes(result: Result) -> bool:
-            return final or (not unasked and not self._policy.goes_on(event, [*made, (call, result)]))
-
         if call.function == TELLS and not wrong:
             self._outside.await_answer(call, shape)
         seen = self._seen_by(call) if crashed else self.context.blocks
-        result = self.memory.perform(call, work, close=closes)
-        made.append((call, result))
+        result = self.memory.perform(call, work, close=lambda result: chain.ends_with(step, call, result))
+        chain.made.append((call, result))
         self.context.add(result)
         if call.function == "page_out" and result.ok:
             self.context.load(self.memory)
         self._show_edits()
-        self._outside.stir(event, call, result)
+        self._outside.stir(chain.event, call, result)
         return result
 
     def _seen_by(self, call: Call) -> list[Block]:

@@ -173,6 +173,12 @@ class Policy:
             return False
         return not told(str(call.arguments.get(ADDS[call.function], "")), about.text)
 
+    def is_last(self, made: Sequence[Made]) -> bool:
+        """Return whether the next step ends the chain: the limit of steps is reached, or that of errors in a row."""
+        last = made[-self._settings.max_errors :]
+        failing = len(last) == self._settings.max_errors and not any(result.ok for _, result in last)
+        return failing or len(made) >= self._settings.max_steps - 1
+
     def named(self, call: Call) -> Function | None:
         """Return the function that a call names, offered now or not; None where there is none."""
         return next((function for function in self.functions if function.name == call.function), None)
