@@ -88,7 +88,8 @@ def read(agent: str, model: str | None, name: str, task: str) -> None:
                 assert isinstance(item, PageRead)
                 if item.note:
                     meter.clear()
-                    note(f"{item.source}: {one_line(item.note, 200)}")
+                    for line in item.note.splitlines():
+                        note(f"{item.source}: {one_line(line, 200)}")
                 meter(item.position, item.characters, name)
         meter.clear()
         done = session.memory.readings.get(reading.id)

@@ -56,6 +56,17 @@ REQUEST = re.compile(
     re.IGNORECASE,
 )
 """Who asks for something of their own to be kept: whether it is a fact is no longer a question. English alone."""
+ORDER = re.compile(
+    rf"{_GREETING}(?:please,?\s+|{_YOU})?"
+    r"(?:(?:tell|give|show|write|sing)\s+(?:me|us)|write(?!\s+down)|list|describe|explain|summari[sz]e|translate)\s",
+    re.IGNORECASE,
+)
+"""Who has something told or written: a lone question without its mark. English alone."""
+STATING = re.compile(
+    r"\b(?:i|me|my|mine|we|us|our|ours|who|that|which|because|since|is|are|am|was|were|has|have|had)\b|:",
+    re.IGNORECASE,
+)
+"""With such a word behind it, an order may tell something as well: "write to Ana, who has moved to Porto"."""
 
 NOT_TOLD = "Nothing was kept: the message does not say so."
 """What comes of a call of the memory step that made something up."""
@@ -204,17 +215,20 @@ class Policy:
 
 
 def is_question(text: str) -> bool:
-    """Return whether a message is one sentence that asks: by its mark (Latin, full-width, Arabic) or first word.
+    """Return whether a message is one sentence that asks: by its mark (Latin, full-width, Arabic) or first words.
 
-    In doubt it is none, as with "Dr. Smith?" and "when I was young": what is wrongly taken for a question is never
-    remembered. Without a mark only English questions are known.
+    Nor does an order tell anything: "write a poem about the sea". In doubt it is none, as with "Dr. Smith?" and
+    "when I was young": what is wrongly taken for a question is never remembered. Without a mark only English
+    questions are known.
     """
     said = text.strip()
     if ASKED.match(said):
         return False
     sentences = [each for each in SENTENCE_END.split(said) if each.strip()]
     asks = said.endswith(("?", "\uff1f", "\u061f")) or (ASKING.match(said) and not TELLING.search(said))
-    return bool(asks) and len(sentences) == 1
+    order = ORDER.match(said)
+    orders = order is not None and not STATING.search(said, order.end())
+    return bool(asks or orders) and len(sentences) == 1
 
 
 def pointless(memory: Memory, queue: Sequence[Record], offered: Collection[str]) -> set[str]:

@@ -263,6 +263,36 @@ def test_an_english_question_needs_no_mark(text: str) -> None:
     assert is_question(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tell me about honey in three sentences.",
+        "Please write a short poem about the sea!",
+        "Hello, could you explain photosynthesis",
+        "List the planets of the solar system.",
+    ],
+)
+def test_an_order_tells_nothing(text: str) -> None:
+    assert is_question(text)
+    assert shape(text).verdict is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tell me a joke about my dog Bruno.",
+        "Write to Ana, who has moved to Porto.",
+        "Write down Ana's birthday, the third of May.",
+        "Tell Ana about the flat in Porto.",
+        "List this: milk, bread, honey.",
+        "Describe Porto. Ana lives there.",
+        "Lists bore Ana.",
+    ],
+)
+def test_an_order_may_tell_something_as_well(text: str) -> None:
+    assert not is_question(text)
+
+
 def test_after_a_failed_memory_edit_core_memory_may_be_edited() -> None:
     made = [(EDIT, Result(False, "block human would hold too much"))]
     assert shape("I am Ada", made).verdict is None
