@@ -11,7 +11,7 @@ from localmem.kernel.cutting import fit
 from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.memory.ground import borne_out, names, whole_sentences
+from localmem.memory.ground import borne_out, may_answer, whole_sentences
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
@@ -36,10 +36,15 @@ NOTE_TOKENS = 120
 SUMMARY_TOKENS = 400
 """What the condensation of several notes may take, for one part of the task."""
 
+TASK = 500
+"""Characters of a part of the task that are shown: as many as `read_document` takes in all."""
+
 NOTHING = "Nothing in it bears on the task."
 
 NOT_HERE = re.compile(
-    r"\W*(?:not here\b|(?:\S+\s+){1,5}not here\W*$|(?:the|this) page (?:does ?n.t|does not|says nothing))",
+    r"\W*not here\s*(?:[.!;(\n]|$)"
+    r"|\W*(?:(?:\S+\s+){0,5}not (?:here|mentioned|stated|given)(?: (?:on|in) (?:the|this|that) page)?"
+    r"|(?:the|this|that) page (?:\w+ )?(?:does ?n.t|does not) (?:say|mention|tell|answer)[^,;.]*)\W*$",
     re.IGNORECASE,
 )
 """How a model says that a page has nothing on what it was asked."""
@@ -72,7 +77,9 @@ class Reader:
             text = self._condensed(reading, group)
             if text is None:
                 return
-            self._readings.condense(reading, group, text)
+            self._readings.condense(
+                reading, group, text or "\n".join(note.text for note in group)[: 4 * self._summary]
+            )
         elif at_end:
             self._readings.finish(reading, notes[0].text if notes else NOTHING)
         else:
@@ -137,9 +144,9 @@ class Reader:
         Each part is asked alone, of the pages that have one of its names: of several a small model answers all,
         whatever the page says.
         """
-        shown, there, lines = self._shown(reading, page), names(page.text), []
+        shown, lines = self._shown(reading, page), []
         for part in parts(reading.task):
-            if (asked := names(part)) and not asked & there:
+            if not may_answer(page.text, part):
                 continue
             said = self._said(shown, _asks(part), min(NOTE_TOKENS, self._summary))
             if said is None:
@@ -163,11 +170,14 @@ class Reader:
         return "\n".join(lines)
 
     def _said(self, shown: Event, instruction: Event, tokens: int) -> str | None:
-        """Return what the model says to an instruction, in whole sentences; None when it was interrupted."""
+        """Return what the model says to an instruction, cut to whole sentences; None when it was interrupted."""
         limits = Limits(tokens, self._sampling)
         generation = self._processor.generate(self._prompt(shown, instruction), Prose(4 * tokens), limits)
         completion = self._complete(generation)
-        return None if completion.cancelled else whole_sentences(completion.text)
+        if completion.cancelled:
+            return None
+        cut = completion.usage.completion_tokens >= tokens or len(completion.text) >= 4 * tokens
+        return whole_sentences(completion.text) if cut else completion.text.strip()
 
     def _too_many(self, reading: Reading, notes: Sequence[Note], at_end: bool) -> Sequence[Note]:
         """Return the notes that are to become one now: those of a level that outgrow the room, at the end all.
@@ -200,7 +210,8 @@ class Reader:
 
 def parts(task: str) -> list[str]:
     """Return the questions of a task and what else it asks for, in its order."""
-    return [part for part in re.split(r"(?<=[?\uff1f\u061f])\s*", task.strip()) if part] or [task]
+    found = re.split(r"(?<=[?\u061f])(?=\s)|(?<=[\uff1f\u061f])(?=\w)", task.strip())
+    return [part.strip() for part in found if part.strip()] or [task]
 
 
 def _is_question(part: str) -> bool:
@@ -242,4 +253,4 @@ def _where(reading: Reading, notes: Sequence[Note]) -> str:
 
 def _short(task: str) -> str:
     words = " ".join(task.split())
-    return words if len(words) <= 200 else f"{words[:200]} ..."
+    return words if len(words) <= TASK else f"{words[:TASK]} ..."

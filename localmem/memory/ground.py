@@ -19,13 +19,15 @@ LONG = 3
 ALIKE = 4
 """Letters that two words begin with alike when they may be one: Krakow and Krakowie."""
 
+REPEATED = 0.6
+"""Share of a question's words from which on a sentence out of it only says it again."""
 
 ASKING = re.compile(r"\b(?:who|whom|whose|what|which|where|when|why|how)\b", re.IGNORECASE)
 """A word that asks, in English."""
 
 _WORDS = re.compile(r"\w+")
 _TITLES = ("Mr", "Mrs", "Ms", "Dr", "St")
-_SENTENCES = re.compile(r"(?<=[.!?])(?<!Mr\.|Ms\.|Dr\.|St\.)(?<!Mrs\.)\s+")
+_SENTENCES = re.compile(r"(?<=[.!?])(?<!Mr\.|Ms\.|Dr\.|St\.)(?<!Mrs\.)\s+|(?<=[\u3002\uff01\uff1f])")
 
 
 def told(fact: str, message: str) -> bool:
@@ -46,31 +48,49 @@ def names(text: str) -> set[str]:
     return {word.casefold() for word in found if word[0].isupper() and len(word) > 1 and word not in _TITLES}
 
 
+def may_answer(page: str, question: str) -> bool:
+    """Return whether a page may have the answer to a question: one of its names, or what begins like one.
+
+    In doubt it may: where the question has no names, is all capitals, or where either is in no Latin script.
+    """
+    asked = set() if question.isupper() else names(question)
+    if not asked or not (question.isascii() or _is_latin(question)) or not _is_latin(page):
+        return True
+    begun = tuple(name[: max(LONG, min(ALIKE, len(name) - 1))] for name in asked)
+    return any(word.startswith(begun) for word in _WORDS.findall(page.casefold()))
+
+
+def _is_latin(text: str) -> bool:
+    letters = [character for character in text if character.isalpha()]
+    return 2 * sum(character < "\u0250" for character in letters) >= len(letters)
+
+
 def borne_out(note: str, page: str, question: str) -> str:
     """Return the sentences of a note on a page that the page can bear out, for a question in English.
 
-    A small model that finds nothing makes something up of the names that it was asked for: every name in a sentence
-    that the question has not has to stand on the page. Nor is the question, said again, a note.
+    A small model that finds nothing makes something up of the names that it was asked for: every name within a
+    sentence that the question has not has to stand on the page. Nor is the question, said again, a note.
     """
     if not (_english(question) or ASKING.search(question)):
         return note.strip()
     there, asked = set(_WORDS.findall(page.casefold())), " ".join(question.casefold().split())
-    known = names(note) - names(question)
+    known, most = names(note) - names(question), REPEATED * len(asked.split())
     kept = []
     for sentence in _SENTENCES.split(note.strip()):
         said = known & set(_WORDS.findall(sentence.casefold()))
-        repeated = " ".join(sentence.casefold().split()) in asked
+        words = sentence.casefold().split()
+        repeated = len(words) >= most and " ".join(words) in asked
         if sentence and not repeated and said <= there:
             kept.append(sentence)
     return " ".join(kept)
 
 
 def whole_sentences(said: str) -> str:
-    """Return what a model wrote without a last sentence that was cut off, each sentence once.
+    """Return what a model wrote that did not come to an end: without the sentence that was cut, each once.
 
     A small model that does not come to an end says the same again and again.
     """
-    sentences = list(dict.fromkeys(_SENTENCES.split(" ".join(said.split()))))
+    sentences = list(dict.fromkeys(_SENTENCES.split(said.strip())))
     if len(sentences) > 1 and sentences[-1][-1].isalnum():
         sentences.pop()
     return " ".join(sentences)

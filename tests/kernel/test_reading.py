@@ -15,6 +15,7 @@ from reading_on import FACTS, TASK, move, novel
 
 from localmem.errors import UsageError
 from localmem.kernel.agent import Agent
+from localmem.kernel.reading import NOT_HERE, parts
 from localmem.loading import load
 from localmem.memory.home import Home
 from localmem.processor.interface import Calls, Shape
@@ -182,6 +183,63 @@ def test_what_bears_on_nothing_ends_with_one_sentence(book: Bench) -> None:
     reading = book.memory.readings.start("novel.txt", "whales")
     list(agent.read_on(reading.id))
     assert book.memory.readings.get(reading.id).summary == "Nothing in it bears on the task."
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "not here",
+        '"Not here."',
+        "Ada and Ben are not here.",
+        "Not here. The page is about tea.",
+        "The page above does not say it.",
+        "This page doesn't mention Ada",
+        "It is not mentioned on this page.",
+    ],
+)
+def test_how_a_model_says_that_a_page_has_nothing(said: str) -> None:
+    assert NOT_HERE.match(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Not here, but in Bath lives Emma.",
+        "This page does not say the name of the killer, but that the butler had the knife.",
+        "Emma said that it was not here that she met him.",
+    ],
+)
+def test_what_only_begins_so_is_an_answer(said: str) -> None:
+    assert not NOT_HERE.match(said)
+
+
+@pytest.mark.parametrize(
+    ("task", "found"),
+    [
+        ("Where does Emma live?!", ["Where does Emma live?!"]),
+        ("Read https://x.org/a?b=1 and summarise it.", ["Read https://x.org/a?b=1 and summarise it."]),
+        ("Who?  Where?\nSummarise.", ["Who?", "Where?", "Summarise."]),
+        ("谁？在哪里？", ["谁？", "在哪里？"]),
+        ("", [""]),
+    ],
+)
+def test_the_parts_of_a_task(task: str, found: list[str]) -> None:
+    assert parts(task) == found
+
+
+def test_an_answer_that_ended_by_itself_is_kept_whole(book: Bench) -> None:
+    agent, _ = book.wake(lambda shape: "It was at night. They hid a key", window=1500)
+    reading = book.memory.readings.start("novel.txt", "Who?", budget=1)
+    step = next(iter(agent.read_on(reading.id)))
+    assert isinstance(step, PageRead)
+    assert step.note == "Who? It was at night. They hid a key"
+
+
+def test_a_long_task_is_shown_whole(book: Bench) -> None:
+    agent, processor = read_with(book)
+    task = "Note every invoice, " + "with its date and its sender, " * 12 + "and above all its number."
+    next(iter(agent.read_on(book.memory.readings.start("novel.txt", task).id)))
+    assert "and above all its number." in processor.prompts[-1]
 
 
 def test_a_reading_of_nothing_is_refused(book: Bench) -> None:

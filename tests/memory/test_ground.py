@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localmem.memory.ground import borne_out, names, told
+from localmem.memory.ground import borne_out, may_answer, names, told, whole_sentences
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,47 @@ def test_a_note_keeps_the_sentences_whose_names_stand_on_the_page(
     note: str, question: str, kept: str
 ) -> None:
     assert borne_out(note, PAGE, question) == kept
+
+
+@pytest.mark.parametrize(
+    ("page", "question", "may"),
+    [
+        ("Emma lives in Highbury with her father.", "Where does Emma live?", True),
+        ("emma: hi there", "Where does Emma live?", True),
+        ("Annas kleines Huendchen bellt.", "Wie heisst der Hund von Anna?", True),
+        ("Nobody came to the ball.", "Where does Emma live?", False),
+        ("Nobody came to the ball.", "WHERE DOES EMMA LIVE?", True),
+        ("Nobody came to the ball.", "Where is the ball?", True),
+        ("Был дом у моря.", "Где живёт Анна?", True),
+        ("Был дом у моря.", "Where does Anna live?", True),
+    ],
+)
+def test_a_page_may_have_the_answer(page: str, question: str, may: bool) -> None:
+    assert may_answer(page, question) == may
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Who paid for it, Emma or Harriet, and when?", "Harriet"),
+        ("Does the novel say whether he is known there?", "No"),
+    ],
+)
+def test_an_answer_out_of_the_question_is_one(question: str, answer: str) -> None:
+    assert borne_out(answer, "Harriet paid. No more is known.", question) == answer
+    assert borne_out(question, "Harriet paid.", question) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        ("He came. He went. He came. He went. He", "He came. He went."),
+        ("It was seen by", "It was seen by"),
+        ("她来了。她走了。她来了。她", "她来了。 她走了。"),
+    ],
+)
+def test_of_what_was_cut_whole_sentences_are_left(said: str, whole: str) -> None:
+    assert whole_sentences(said) == whole
 
 
 def test_names_are_capitalised_within_a_sentence() -> None:
