@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +101,23 @@ def _files(paths: Sequence[Path]) -> Iterator[_Found]:
         for file in [path] if not path.is_dir() else _inside(path):
             if (name := key(file)) not in seen:
                 seen.add(name)
-                yield _Found(file, file.stat().st_size if file.exists() else 0, named=not path.is_dir())
+                yield _Found(file, _size(file), named=not path.is_dir())
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # loading it says why
+        return 0
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+    """Yield the files of a folder, and the folders in it that cannot be read, which loading them says."""
+    closed: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(where) / name for name in sorted(names) if not name.startswith("."))
+    yield from (Path(error.filename) for error in closed)
 
 
 def _load(archive: Archive, file: _Found) -> Iterator[float | FileLoaded]:
@@ -115,7 +126,9 @@ def _load(archive: Archive, file: _Found) -> Iterator[float | FileLoaded]:
     from localmem.memory.files import digest
 
     path = key(file.path)
-    if not file.path.is_file():
+    if file.path.is_dir():
+        raise UnreadableFile("the folder cannot be read")
+    if not stat.S_ISREG(file.path.stat().st_mode):
         raise UnreadableFile("it is no ordinary file")
     if _shown(path) != path:
         raise UnreadableFile("the name of it or of its folder is not UTF-8: rename it")

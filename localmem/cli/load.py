@@ -48,7 +48,7 @@ def command(
     """
     if agent and name:
         raise UsageError("say --agent or --archive, not both")
-    if task is not None and (remove or len(paths) > 1 or not task.strip()):
+    if task is not None and (remove or len(paths) > 1 or paths[0].is_dir() or not task.strip()):
         raise UsageError("--read takes one file and says what to find out or to summarise")
     with open_home() as home:
         archive = _archive(home, agent, name, remove)
@@ -57,7 +57,9 @@ def command(
             return
         files = load_into(archive, paths)
     if task is not None:
-        read(agent or "default", model, paths[0].name, task)
+        if any(file.state == "skipped" for file in files):
+            click.get_current_context().exit(1)
+        read(agent or "default", model, paths[0], task)
     if json_:
         click.echo(to_json([asdict(file) for file in files]))
     named = {str(path.resolve()) for path in paths} | {str(path) for path in paths}
@@ -65,17 +67,19 @@ def command(
         click.get_current_context().exit(1)
 
 
-def read(agent: str, model: str | None, name: str, task: str) -> None:
+def read(agent: str, model: str | None, path: Path, task: str) -> None:
     """Let an agent read a document to its end and print the summary; stopped, the same command goes on."""
     from localmem.cli.served import home_here
+    from localmem.loading import key
     from localmem.records import PageRead
 
+    name, where = safe(path.name), key(path)
     if (home := home_here()) is not None:
-        home.agent(agent).readings.start(name, task)
+        home.agent(agent).readings.start(where, task)
         click.echo(f"{agent} reads {name} from now on, and tells what comes of it", err=True)
         return
     with open_session({"agent": agent, "model": model}) as session:
-        reading = session.memory.readings.start(name, task)
+        reading = session.memory.readings.start(where, task)
         meter = Meter("reading", " chars", lambda count: f"{count:,.0f}")
         stopped: list[int] = []
 

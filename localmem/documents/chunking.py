@@ -16,6 +16,9 @@ TOKENS = (140, 220)
 CHARACTERS = (560, 880)
 """The same where no tokenizer is at hand: four characters a token, as in English."""
 
+MOST = 2000
+"""Characters that no chunk exceeds, whatever it counts in tokens."""
+
 ANCHOR = 12
 """One paragraph in so many always begins a chunk, chosen by its text: behind it, chunks stand as they stood."""
 
@@ -52,8 +55,17 @@ def characters(document: Document) -> int:
 def _pieces(text: str, splitter: Any) -> Iterator[tuple[int, str]]:
     for start, end in _stretches(text):
         for offset, piece in splitter.chunk_indices(text[start:end]):
-            if piece.strip():
-                yield start + offset, piece
+            for more, part in _narrow(piece):
+                if part.strip():
+                    yield start + offset + more, part
+
+
+def _narrow(piece: str) -> Iterator[tuple[int, str]]:
+    """Yield a piece in parts of no more characters than MOST: a run without spaces counts as one token."""
+    if len(piece) <= MOST:
+        yield 0, piece
+    else:
+        yield from _splitter(False, "", (MOST // 2, MOST)).chunk_indices(piece)
 
 
 def _stretches(text: str) -> Iterator[tuple[int, int]]:
@@ -68,8 +80,8 @@ def _stretches(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
-def _splitter(markdown: bool, tokenizer: str) -> Any:
+def _splitter(markdown: bool, tokenizer: str, most: tuple[int, int] = CHARACTERS) -> Any:
     import semantic_text_splitter as splitting
 
     kind: Any = splitting.MarkdownSplitter if markdown else splitting.TextSplitter
-    return kind.from_huggingface_tokenizer_str(tokenizer, TOKENS) if tokenizer else kind(CHARACTERS)
+    return kind.from_huggingface_tokenizer_str(tokenizer, TOKENS) if tokenizer else kind(most)

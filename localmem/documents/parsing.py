@@ -34,6 +34,12 @@ class Document:
     markdown: bool = False
 
 
+TINY, HUGE = 1e-15, 1e15
+"""Between these lies the length of a vector that came with a text: single precision holds its square."""
+
+ZEROS = 20
+"""Characters of a text for each zero in it; with more it is taken for something else."""
+
 Parser = Callable[[bytes], Document]
 
 
@@ -75,8 +81,8 @@ def _decoded(data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = ""
-    if text and "\x00" not in text:
+        text = _mostly_utf8(data)
+    if text and text.count("\x00") <= len(text) // ZEROS:
         return text
     from charset_normalizer import from_bytes
 
@@ -84,6 +90,13 @@ def _decoded(data: bytes) -> str:
     if best is None or "\x00" in (guessed := str(best)):
         raise UnreadableFile("it is no text" if data else "it is empty")
     return guessed.removeprefix("\ufeff")
+
+
+def _mostly_utf8(data: bytes) -> str:
+    """Return the text of UTF-8 with a broken place here and there, such as a file that was cut; "" for others."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    broken, foreign = text.count("\ufffd"), sum(character > "\x7f" for character in text)
+    return text if 4 * broken <= foreign else ""
 
 
 _CHAPTER = re.compile(
@@ -117,7 +130,7 @@ def _sections_of(text: str) -> Document:
     cuts, at, fenced = [], 0, ""
     for line in text.splitlines(keepends=True):
         fence = line.lstrip()[:3]
-        if fence in ("```", "~~~") and fenced in ("", fence):
+        if fence in ("```", "~~~") and fenced in ("", fence) and "`" not in line.lstrip().lstrip("`"):
             fenced = "" if fenced else fence
         elif not fenced and (found := _HEADING.match(line.rstrip("\n"))):
             cuts.append((at, re.sub(r"[*_`\\]", "", found[2])))
@@ -129,7 +142,7 @@ def _html(data: bytes) -> Document:
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(data, "html.parser")
-    for tag in soup(["script", "style", "noscript", "template", "svg", "head"]):
+    for tag in soup(["script", "style", "noscript", "template", "svg", "title"]):
         tag.decompose()
     return _sections_of(_as_markdown(str(soup)))
 
@@ -137,7 +150,9 @@ def _html(data: bytes) -> Document:
 def _as_markdown(html: str) -> str:
     from markdownify import markdownify
 
-    found: str = markdownify(html, heading_style="ATX", strip=["img", "a"])
+    found: str = markdownify(
+        html, heading_style="ATX", strip=["img", "a"], escape_asterisks=False, escape_underscores=False
+    )
     return re.sub(r"\n{3,}", "\n\n", found)
 
 
@@ -184,11 +199,11 @@ def _line(number: int, line: str) -> Section:
         isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         for value in vector
     )
-    if not numbers or (vector and not any(vector)):
+    if not numbers or (vector and not TINY < math.hypot(*vector) < HUGE):
         raise UnreadableFile(f'line {number}: "embedding" is a list of numbers, not all of them 0')
     return Section(
         text,
-        page if isinstance(page, int) and 0 <= page < 2**31 else 0,
+        page if isinstance(page, int) and not isinstance(page, bool) and 0 <= page < 2**31 else 0,
         str(found.get("heading") or found.get("title") or ""),
         tuple(float(value) for value in vector),
         str(found.get("embedder") or ""),

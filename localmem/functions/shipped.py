@@ -37,16 +37,19 @@ def read_file(
     file = _opened(path)
     shown: list[str] = []
     total, size = 0, 0
-    with file:
-        for total, text in enumerate(file, 1):
-            if "\0" in text:
-                raise FunctionError(f"{path} is no text")
-            text = _narrow(text.rstrip("\r\n"))
-            if total >= line and size <= SHOWN and size + len(text) + 1 <= SHOWN + WIDEST:
-                shown.append(text)
-                size += len(text) + 1
-            elif total >= line:
-                size = 2 * SHOWN  # the page is full; what follows is only counted
+    try:
+        with file:
+            for total, text in enumerate(file, 1):
+                if "\0" in text:
+                    raise FunctionError(f"{path} is no text")
+                text = _narrow(text.rstrip("\r\n"))
+                if total >= line and size <= SHOWN and size + len(text) + 1 <= SHOWN + WIDEST:
+                    shown.append(text)
+                    size += len(text) + 1
+                elif total >= line:
+                    size = 2 * SHOWN  # the page is full; what follows is only counted
+    except OSError as error:
+        raise FunctionError(f"{path} cannot be read: {error.strerror or error}") from error
     if not shown:
         return f"{path} is empty." if not total else f"{path} has {total} lines: there is no line {line}."
     last = line + len(shown) - 1

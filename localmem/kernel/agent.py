@@ -166,7 +166,8 @@ class Agent:
                     yield item
                     if self._stops:
                         break
-                self.memory.close_turn(asked.turn)
+                if (turn := self.memory.unfinished(asked.turn)) is not None:
+                    self._close(turn.records[-1], asked.turn)
         finally:
             self.reload()
 

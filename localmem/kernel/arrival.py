@@ -36,7 +36,8 @@ def stamped(
     """
     note, came = event.note, event.created_at or now
     if not note and now - came >= timedelta(minutes=settings.clock_minutes):
-        note = f"from {came:%Y-%m-%d %H:%M}, now {now:%H:%M}"
+        today = f"{now:%H:%M}" if came.date() == now.date() else f"{now:%Y-%m-%d %H:%M}"
+        note = f"from {came:%Y-%m-%d %H:%M}, now {today}"
     if not note and last is not None:
         minutes = (now - last) / timedelta(minutes=1)
         if settings.clock_minutes <= minutes < settings.quiet_minutes:

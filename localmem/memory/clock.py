@@ -35,10 +35,17 @@ def span(start: date, end: date, clock: Clock) -> tuple[datetime, datetime]:
 def kept(local: datetime, clock: Clock) -> datetime:
     """Return a time of people, which says no zone, as the store keeps it: it is meant in the zone of the clock.
 
-    Raises OverflowError or ValueError for the years 1 and 9999 where UTC has no such time.
+    One that summer time leaves out is taken as much later; of one that comes twice, `fold` says which. Raises
+    OverflowError or ValueError for the years 1 and 9999 where UTC has no such time.
     """
     zone = None if clock is system_clock else clock().tzinfo
-    return local.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
+
+    def stored(fold: int) -> datetime:
+        return local.replace(tzinfo=zone, fold=fold).astimezone(UTC).replace(tzinfo=None)
+
+    found = stored(local.fold)
+    there = shown(found, clock).replace(tzinfo=None, fold=0) == local.replace(fold=0)
+    return found if there else max(found, stored(1 - local.fold))
 
 
 def _midnight(day: date, clock: Clock, edge: datetime, days: int = 0) -> datetime:

@@ -157,7 +157,20 @@ def finish(cursor: Cursor, owner: int, file: int, chunks: Sequence[Chunk]) -> No
             },
         )
     cursor.execute("UPDATE files SET whole = true WHERE agent = ? AND id = ?", [owner, file])
+    _begin_again(cursor, file)
     _drop_unplaced(cursor, owner, before)
+
+
+def _begin_again(cursor: Cursor, file: int) -> None:
+    """Let readings of a file that has changed begin anew: what was noted is of a text that is no longer there."""
+    cursor.execute(
+        """UPDATE notes SET condensed = true
+           WHERE (agent, reading) IN (SELECT (agent, id) FROM readings WHERE file = ? AND state = 'open')""",
+        [file],
+    )
+    cursor.execute(
+        "UPDATE readings SET position = 0, steps = steps + 1 WHERE file = ? AND state = 'open'", [file]
+    )
 
 
 def remove(cursor: Cursor, owner: int, file: int) -> None:

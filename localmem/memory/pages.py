@@ -60,11 +60,14 @@ def listing(cursor: Cursor, agent: int) -> list[Document]:
 
 
 def find(cursor: Cursor, agent: int, name: str) -> Document:
-    """Return a document by its name, or by a part of it that no other has.
+    """Return a document by its path, its name (of several the one that came last) or a part that no other has.
 
     Raises FunctionError, naming those there are.
     """
     there = listing(cursor, agent)
+    at = cursor.execute("SELECT id FROM files WHERE path = ?", [name]).fetchall()
+    if of_path := [document for document in there if (document.file,) in at]:
+        return of_path[0]
     wanted = name.strip().casefold()
     exact = [document for document in there if document.name.casefold() == wanted]
     close = exact or [document for document in there if wanted and wanted in document.name.casefold()]

@@ -62,6 +62,8 @@ def moment(text: str, clock: Clock) -> datetime:
         else:
             raise ValueError
         found = kept(local, clock)
+        if found <= stamp(clock):
+            found = kept(local.replace(fold=1), clock)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no time: write for example 09:00 or 2026-11-22T09:00") from None
     if not timedelta() < found - stamp(clock) <= MOST:

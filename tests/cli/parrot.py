@@ -69,10 +69,8 @@ class Parrot(ScriptedProcessor):
 
     def _move(self, shape: Shape) -> Call | str:
         if not isinstance(shape, Calls):
-            return "What was said before."
-        if any(function.name == "note" for function in shape.functions):
-            page = self.prompts[-1].rpartition("<document>")[2].partition("</document>")[0]
-            return Call("", "note", {"text": f"It says: {page.strip()[:400]}"})
+            page, _, asked = self.prompts[-1].rpartition("<document>")[2].partition("</document>")
+            return f"It says: {page.strip()[:400]}" if "the page above" in asked else "What was said before."
         who = max(("user", "peer"), key=lambda kind: self.prompts[-1].rfind(f"<{kind}>"))
         text, _, done = self.prompts[-1].rpartition(f"<{who}>")[2].partition(f"</{who}>")
         text = text.rpartition("instructions)")[2].strip() if who == "peer" else text.strip()

@@ -55,3 +55,12 @@ def test_a_document_is_read_to_its_end(localmem: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Snails eat the lettuce." in done.stdout
     assert localmem("load", str(tmp_path), "--remove", "--read", "x").returncode == 2
+    assert localmem("load", str(tmp_path), "--read", "x").returncode == 2
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "garden.txt").write_text("Frogs eat the snails.")
+    (tmp_path / "empty.txt").touch()
+    localmem("load", str(tmp_path / "later"))
+    again = localmem("load", str(tmp_path / "garden.txt"), "--read", "Who eats it?")
+    assert "Snails eat the lettuce." in again.stdout, "the one that was named, not the last of that name"
+    empty = localmem("load", str(tmp_path / "empty.txt"), "--read", "Who eats it?")
+    assert (empty.returncode, empty.stdout) == (1, "")

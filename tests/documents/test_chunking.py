@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 from localmem.documents import chunking
@@ -45,6 +46,27 @@ def test_chunks_stand_where_they_say_and_leave_nothing_out() -> None:
     assert "".join("".join(chunk.text.split()) for chunk in found) == "".join(whole.split())
     assert max(len(chunk.text) for chunk in found) <= chunking.CHARACTERS[1]
     assert sum(len(chunk.text) for chunk in found) / len(found) > chunking.CHARACTERS[0] / 2
+
+
+def test_a_run_without_spaces_makes_no_chunk_without_end() -> None:
+    words = {"[UNK]": 0, "a": 1}
+    tokenizer = json.dumps(
+        {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [],
+            "normalizer": None,
+            "pre_tokenizer": {"type": "Whitespace"},
+            "post_processor": None,
+            "decoder": None,
+            "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"},
+        }
+    )
+    blob = "x" * 20_800
+    found = list(chunking.chunks(Document((Section(f"a {blob} a"),)), tokenizer))
+    assert max(len(chunk.text) for chunk in found) <= chunking.MOST
+    assert "".join("".join(chunk.text.split()) for chunk in found) == f"a{blob}a"
 
 
 def test_positions_go_on_over_sections_with_their_pages_and_headings() -> None:

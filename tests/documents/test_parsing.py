@@ -21,6 +21,19 @@ def test_text_in_any_encoding_comes_out_right() -> None:
         assert sections(text.encode(encoding), ".txt") == [(text, 0, "")]
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("Müller wohnt in Köln, Bär in Düsseldorf.".encode()[:-1] + "ß".encode()[:1], "Düsseldorf\ufffd"),
+        ("他住在北京的一条安静的小街上".encode()[:-1], "他住在北京的一条安静的小街"),
+        ("Он живёт на тихой улице в Москве, у реки.".encode()[:-2] + b"\xff", "Москве"),
+        (b"A log that ends in zeros, as after a crash of the machine." + b"\0" * 2, "of the machine."),
+    ],
+)
+def test_a_broken_place_does_not_spoil_a_text(data: bytes, text: str) -> None:
+    assert text in sections(data, ".txt")[0][0]
+
+
 def test_chapters_of_a_plain_text_are_headings() -> None:
     text = (
         "A BOOK\n\nCHAPTER I\n\nIt began.\r\n\r\nChapter 2: The end\r\n\r\nIt ended. In chapter I it began."
@@ -47,6 +60,15 @@ def test_html_is_its_text_without_scripts() -> None:
     assert sections(html.encode(), ".html") == [("# Dogs Bruno is a **dog** & barks.", 0, "Dogs")]
 
 
+def test_html_need_not_close_its_head_and_keeps_its_marks() -> None:
+    page = b"<html><head><title>T</title><meta name=a><body><p>my_file_name is a*b</p></body></html>"
+    assert sections(page, ".html") == [("my_file_name is a*b", 0, "")]
+
+
+def test_a_line_of_code_is_no_fence() -> None:
+    assert [heading for _, _, heading in sections(b"```code```\n# One\nx\n", ".md")] == ["", "One"]
+
+
 def test_a_pdf_is_its_pages() -> None:
     assert sections(pdf("The plum is blue.", "", "The pear is green."), ".pdf") == [
         ("The plum is blue.", 1, ""),
@@ -61,7 +83,10 @@ def test_a_word_document_is_its_text_with_headings() -> None:
 
 
 def test_a_line_of_jsonl_is_a_section_with_what_came_with_it() -> None:
-    lines = [{"text": "a", "embedding": [3, 4], "embedder": "e", "title": "T", "page": 2}, {"text": "b"}]
+    lines = [
+        {"text": "a", "embedding": [3, 4], "embedder": "e", "title": "T", "page": 2},
+        {"text": "b", "page": True},
+    ]
     data = "\n\n".join(json.dumps(line) for line in lines).encode()
     assert parse(data, ".jsonl").sections == (Section("a", 2, "T", (3.0, 4.0), "e"), Section("b"))
 
@@ -81,6 +106,8 @@ def test_a_line_of_jsonl_is_a_section_with_what_came_with_it() -> None:
         (b'{"text": "x", "embedding": [1, "2"]}', ".jsonl", "list of numbers"),
         (b'{"text": "x", "embedding": [NaN]}', ".jsonl", "list of numbers"),
         (b'{"text": "x", "embedding": [0, 0]}', ".jsonl", "list of numbers"),
+        (b'{"text": "x", "embedding": [1e39, 1]}', ".jsonl", "list of numbers"),
+        (b'{"text": "x", "embedding": [1e-30, 0]}', ".jsonl", "list of numbers"),
     ],
 )
 def test_what_cannot_be_read_says_why_in_one_line(data: bytes, suffix: str, reason: str) -> None:

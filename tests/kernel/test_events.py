@@ -78,6 +78,10 @@ def test_a_message_that_waited_tells_when_it_came(bench: Bench, clock: Clock) ->
     clock.wait(minutes=30)
     run_all(agent)
     assert "from 2026-03-04 09:00, now 09:30" in processor.prompts[0]
+    agent.submit(user("and now?"))
+    clock.wait(days=2)
+    run_all(agent)
+    assert "from 2026-03-04 09:30, now 2026-03-06 09:30" in processor.prompts[-1]
 
 
 def chained(agent: list[Agent], stop_after: int) -> Iterator[Move]:

@@ -235,6 +235,19 @@ def test_an_answer_that_ended_by_itself_is_kept_whole(book: Bench) -> None:
     assert step.note == "Who? It was at night. They hid a key"
 
 
+def test_a_document_that_changes_is_read_from_its_beginning(book: Bench, tmp_path: Path) -> None:
+    agent, _ = read_with(book)
+    reading = book.memory.readings.start("novel.txt", TASK)
+    steps = agent.read_on(reading.id)
+    for _ in range(3):
+        next(steps)
+    (tmp_path / "novel.txt").write_text("They hid a ring in well.")
+    list(load(book.home.archive_of("default"), [tmp_path / "novel.txt"]))
+    list(agent.read_on(reading.id))
+    assert FACTS[1] in book.memory.readings.get(reading.id).summary
+    assert FACTS[0] not in book.memory.readings.get(reading.id).summary
+
+
 def test_a_long_task_is_shown_whole(book: Bench) -> None:
     agent, processor = read_with(book)
     task = "Note every invoice, " + "with its date and its sender, " * 12 + "and above all its number."

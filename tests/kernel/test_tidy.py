@@ -129,6 +129,20 @@ def test_it_keeps_to_its_steps_and_stops_when_its_iterator_is_closed(bench: Benc
     assert len(plan(bench.memory)) == 1
 
 
+def test_a_call_of_a_tidying_that_is_interrupted_has_a_result(bench: Bench) -> None:
+    note(bench, "You have a dog called Bruno")
+    store(bench, "You have a dog called bruno")
+    agent, _ = bench.wake([])
+    for item in agent.tidy():
+        if isinstance(item, Call):
+            agent.interrupt()
+    assert bench.memory.unfinished() is None
+    calls_made, results = (
+        [record for record in bench.memory.records() if isinstance(record, kind)] for kind in (Call, Result)
+    )
+    assert [result.call for result in results] == [call.id for call in calls_made]
+
+
 def test_a_tidying_that_was_killed_is_not_taken_for_a_conversation(bench: Bench) -> None:
     event = bench.memory.open_turn(Event(EventKind.TIDY, NOTE))
     bench.memory.add(Call("", "tidy_move", {}, aside=True), event.turn)

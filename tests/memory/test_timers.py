@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ import pytest
 from memory_acts import Hands
 
 from localmem.errors import UsageError
-from localmem.memory.clock import system_clock
+from localmem.memory.clock import kept, system_clock
 from localmem.memory.home import Home
 from localmem.memory.memory import Memory
 from localmem.memory.when import When, asked, moment, short, span, spelt, when
@@ -157,6 +158,28 @@ def test_times_are_meant_in_the_zone_of_the_clock() -> None:
     assert moment("09:26", clock) == datetime(2026, 3, 15, 7, 26)
     assert moment("2026-11-22T09:00", clock) == datetime(2026, 11, 22, 7, 0)
     assert when("at 9:30", clock).first == datetime(2026, 3, 14, 7, 30)
+
+
+def test_an_hour_that_summer_time_leaves_out_comes_later_and_one_that_comes_twice_is_the_next() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    spring = datetime(2026, 3, 29, 1, 50, tzinfo=berlin)
+    assert moment("02:30", lambda: spring) == datetime(2026, 3, 29, 1, 30)
+    assert moment("2026-03-29 02:30", lambda: spring) == datetime(2026, 3, 29, 1, 30)
+    autumn = datetime(2026, 10, 25, 2, 40, fold=1, tzinfo=berlin)
+    assert moment("02:50", lambda: autumn) == datetime(2026, 10, 25, 1, 50)
+    assert moment("02:50", lambda: autumn.replace(fold=0)) == datetime(2026, 10, 25, 0, 50)
+
+
+def test_the_clock_of_the_system_knows_summer_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert kept(datetime(2026, 3, 29, 2, 30), system_clock) == datetime(2026, 3, 29, 1, 30)
+        assert kept(datetime(2026, 10, 25, 2, 50), system_clock) == datetime(2026, 10, 25, 0, 50)
+        assert kept(datetime(2026, 10, 25, 2, 50, fold=1), system_clock) == datetime(2026, 10, 25, 1, 50)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
