@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-HOME_OPTION := $(if $(HOME_DIR),--home $(HOME_DIR))
+HOME_OPTION := $(if $(HOME_DIR),--home "$(HOME_DIR)")
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: chat test test-models lint wheel clean

@@ -115,13 +115,13 @@ def _package(name: str) -> Check:
 
 
 def _home(home: Path) -> Iterator[Check]:
-    place = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    place = next(folder for folder in (home, *home.absolute().parents) if os.path.exists(folder))
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         yield Check(
             "home", "fail", f"{place} cannot be written", f"chmod u+rwx {place}, or give another --home"
         )
     else:
-        yield Check("home", "ok", f"{home}{'' if home.exists() else ' (made on first use)'}")
+        yield Check("home", "ok", f"{home}{'' if os.path.exists(home) else ' (made on first use)'}")
     free = shutil.disk_usage(place).free
     mend = "" if free > LEAST_DISK else f"free some space on the disk of {place}"
     yield Check("disk", "warn" if mend else "ok", f"{free / 1e9:.1f} GB free", mend)

@@ -18,7 +18,7 @@ import click
 
 from localmem.cli.models import as_json, fetch_model, home_folder
 from localmem.cli.screen import Status, columns, dim
-from localmem.errors import BadInput, HomeInUse, UsageError
+from localmem.errors import BadInput, HomeInUse, ServerGone, UsageError
 from localmem.runtime import registry_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _ENGINE = (
 _TURN = (
     click.option("--model", metavar="NAME|FILE.gguf", help="Model to run it on (else the agent's own)."),
     click.option("--window", type=click.IntRange(1), metavar="N", help="Tokens served (else the profile's)."),
-    click.option("--seed", type=int, default=0, metavar="S", help="Seed of the sampling."),
+    click.option("--seed", type=click.IntRange(0), default=0, metavar="S", help="Seed of the sampling."),
     click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: always the best token."),
     click.option("--gpu-layers", type=click.IntRange(0), metavar="N", help="Layers on the GPU (else all)."),
     *_ENGINE,
@@ -122,6 +122,10 @@ def find_service(home: Path) -> Client | None:
         if not (Home.owner(home) or "").endswith(" run)"):
             break
         time.sleep(0.05)
+    if client is not None and not client.answers():
+        raise ServerGone(
+            f"{Home.owner(home)} does not answer: go on with it if it is suspended (fg), or end it"
+        )
     return client
 
 
@@ -250,7 +254,8 @@ def one_line(text: str, most: int) -> str:
 
 def to_json(data: object) -> str:
     """Return data as JSON; times in ISO 8601."""
-    return json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    shows_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(data, indent=2, ensure_ascii=not shows_all, default=_plain)
 
 
 def _plain(value: object) -> str:

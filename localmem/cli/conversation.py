@@ -28,9 +28,9 @@ class Conversation:
     """Reads messages, runs turns and commands, and says in one line what went wrong."""
 
     def __init__(self, talk: Talk, *, quiet: bool = False, verbose: bool = False) -> None:
-        self._chat = slash.Chat(talk, verbose=verbose)
         self._quiet = quiet
         self._typed = sys.stdin.isatty()
+        self._chat = slash.Chat(talk, verbose=verbose, editor=self._typed and sys.stdout.isatty())
         self._idle = Idle(talk.settle)
         self._failed = False
         self._show: Printer | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localmem.cli.common import agent_option, as_json, home_folder, open_home, to_json
+from localmem.errors import UsageError
 
 if TYPE_CHECKING:
     from localmem.functions.own import Library
@@ -140,6 +141,12 @@ def remove(names: tuple[str, ...], agent: str, json_: bool) -> None:
     from localmem.functions import shelf
 
     with open_home() as home:
+        choices = home.agent(agent).choices
+        held = {*choices.names(), *choices.permits()}
+        if strange := [name for name in names if not name.endswith(".py") and name not in held]:
+            raise UsageError(
+                f"{agent} was not given {strange[0]}; it was given {', '.join(sorted(held)) or 'none'}"
+            )
         gone = [name for one in names for name in shelf.named(home.path, one)]
         for row in home.agents():
             if row.name == agent or any(name.endswith(".py") for name in names):
@@ -160,6 +167,9 @@ def permit(name: str, agent: str, ask_again: bool, json_: bool) -> None:
     with open_home() as home:
         memory = home.agent(agent)
         if ask_again:
+            if name not in memory.choices.permits():
+                permitted = ", ".join(memory.choices.permits()) or "none"
+                raise UsageError(f"{name} has no permission; those that have: {permitted}")
             memory.choices.ask_again(name)
             _told(agent, [name], json_, f"{name} asks again")
             return

@@ -44,6 +44,7 @@ def keys_of(desk: Desk, clock: Callable[[], float] = time.monotonic) -> KeyBindi
     interrupt = _Interrupt(desk, clock)
     keys.add("c-c", filter=~is_searching, eager=True)(interrupt)
     keys.add("<sigint>")(interrupt)
+    keys.add("c-z")(lambda event: event.app.suspend_to_background())
     return keys
 
 

@@ -12,8 +12,10 @@ import click
 
 from localmem.cli.common import as_json, counted, note, one_line, open_home, open_session, safe, to_json
 from localmem.cli.progress import Meter, size
+from localmem.cli.served import refuse_there
 from localmem.cli.turns import on_ctrl_c
 from localmem.errors import UsageError
+from localmem.runtime import DEFAULT_AGENT, memory_of
 
 if TYPE_CHECKING:
     from localmem.loading import FileLoaded
@@ -50,25 +52,37 @@ def command(
         raise UsageError("say --agent or --archive, not both")
     if task is not None and (remove or len(paths) > 1 or paths[0].is_dir() or not task.strip()):
         raise UsageError("--read takes one file and says what to find out or to summarise")
+    if task is not None and model is not None:
+        refuse_there("which runs the agents: leave --model away here")
     with open_home() as home:
         archive = _archive(home, agent, name, remove)
         if remove:
-            _remove(archive, paths)
-            return
+            gone = _remove(archive, paths)
+            if json_:
+                click.echo(to_json({"removed": gone}))
+            click.get_current_context().exit(int(len(gone) < len(paths)))
+        if task is not None and name:
+            _refuse_unread(home, name)
         files = load_into(archive, paths)
-    if task is not None:
-        if any(file.state == "skipped" for file in files):
-            click.get_current_context().exit(1)
-        read(agent or "default", model, paths[0], task)
+    skipped = any(file.state == "skipped" for file in files)
+    summary = (
+        read(agent or DEFAULT_AGENT, model, paths[0], task) if task is not None and not skipped else None
+    )
     if json_:
-        click.echo(to_json([asdict(file) for file in files]))
+        rows = [asdict(file) for file in files]
+        click.echo(to_json(rows if task is None else {"files": rows, "summary": summary}))
+    elif summary:
+        click.echo(safe(summary))
     named = {str(path.resolve()) for path in paths} | {str(path) for path in paths}
     if any(file.state == "skipped" and file.path in named for file in files):
         click.get_current_context().exit(1)
 
 
-def read(agent: str, model: str | None, path: Path, task: str) -> None:
-    """Let an agent read a document to its end and print the summary; stopped, the same command goes on."""
+def read(agent: str, model: str | None, path: Path, task: str) -> str | None:
+    """Let an agent read a document to its end and return the summary; stopped, the same command goes on.
+
+    Where `localmem run` owns the home it is read there: then there is no summary yet.
+    """
     from localmem.cli.served import home_here
     from localmem.loading import key
     from localmem.records import PageRead
@@ -77,7 +91,7 @@ def read(agent: str, model: str | None, path: Path, task: str) -> None:
     if (home := home_here()) is not None:
         home.agent(agent).readings.start(where, task)
         click.echo(f"{agent} reads {name} from now on, and tells what comes of it", err=True)
-        return
+        return None
     with open_session({"agent": agent, "model": model}) as session:
         reading = session.memory.readings.start(where, task)
         meter = Meter("reading", " chars", lambda count: f"{count:,.0f}")
@@ -100,13 +114,17 @@ def read(agent: str, model: str | None, path: Path, task: str) -> None:
     if stopped:
         click.echo("stopped; the same command goes on from here", err=True)
         raise KeyboardInterrupt
-    click.echo(safe(done.summary))
+    return done.summary
+
+
+def _refuse_unread(home: Home, name: str) -> None:
+    """Raise UsageError where the agent that is to read does not search an archive."""
+    if name not in [archive for archive, _ in memory_of(home, DEFAULT_AGENT).attachments()]:
+        raise UsageError(f"{DEFAULT_AGENT} does not search {name} yet: localmem archives attach {name}")
 
 
 def _archive(home: Home, agent: str | None, name: str | None, there: bool) -> Archive:
     """Return the archive that is meant; unless it must be `there`, one that is not is made."""
-    from localmem.runtime import DEFAULT_AGENT, memory_of
-
     if name:
         known = [row.name for row in home.archives()]
         return home.archive(name) if there or name in known else home.create_archive(name)
@@ -154,11 +172,11 @@ def _total(files: list[FileLoaded]) -> str:
     return f"{', '.join(said) or 'there is nothing to load'}; {counted(new, 'new passage')}"
 
 
-def _remove(archive: Archive, paths: tuple[Path, ...]) -> None:
+def _remove(archive: Archive, paths: tuple[Path, ...]) -> list[Path]:
+    """Take files out, saying which were in there, and return those."""
     from localmem.loading import key
 
     gone = [path for path in paths if archive.remove(key(path))]
     for path in paths:
         click.echo(f"{path} is {'taken out' if path in gone else 'not in there'}", err=True)
-    if len(gone) < len(paths):
-        click.get_current_context().exit(1)
+    return gone

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localmem import __version__
-from localmem.errors import LocalmemError
+from localmem.errors import LocalmemError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -85,13 +85,17 @@ def main(ctx: click.Context, home: Path | None, debug: bool) -> None:
 
     Exit codes: 0 done, 1 the work failed, 2 bad usage, 130 interrupted.
     """
-    ctx.obj = home
+    try:
+        ctx.obj = home.expanduser().absolute() if home else None
+    except RuntimeError as error:
+        raise UsageError(f"{home}: there is no such user here") from error
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
 
 
 def run() -> None:
     """Run the command line; turn errors into one line on standard error and their exit code."""
+    _stand_in_for_closed_streams()
     if COMPLETE in os.environ:
         from localmem.cli.completion import answer
 
@@ -104,6 +108,16 @@ def run() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Put nothing in the place of standard streams that were closed: else the store would get their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def outcome(work: Callable[[], object]) -> int:
@@ -123,9 +137,16 @@ def outcome(work: Callable[[], object]) -> int:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
+        if not isinstance(error, LocalmemError | OSError) and any(map(_is_broken, sys.argv)):
+            error = UsageError("a word of this line is not UTF-8: check the terminal's locale")
         click.echo(f"localmem: {_explained(error)}", err=True)
         return error.exit_code if isinstance(error, LocalmemError) else 1
     return code if isinstance(code, int) else 0
+
+
+def _is_broken(word: str) -> bool:
+    """Return whether a word came as bytes that are no text; a path may be such."""
+    return any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _explained(error: Exception) -> str:

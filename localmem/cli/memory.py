@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +21,11 @@ from localmem.cli.common import (
     turn_options,
 )
 from localmem.cli.served import refuse_there
-from localmem.errors import FunctionError, UsageError
+from localmem.errors import FunctionError, LocalmemError, UsageError
+
+if TYPE_CHECKING:
+    from localmem.memory.memory import Memory
+    from localmem.records import Block
 
 
 @click.group()
@@ -73,9 +78,10 @@ def edit(label: str, text: str | None, line: str | None, agent: str) -> None:
     with open_memory(agent) as memory:
         if line is not None:
             block = memory.edit(lambda desk: desk.append(label, line))
+        elif text is not None:
+            block = memory.edit(lambda desk: desk.rewrite(label, text))
         else:
-            new = text if text is not None else edited(memory.block(label).value)
-            block = memory.edit(lambda desk: desk.rewrite(label, new))
+            block = edit_block(memory, label)
     click.echo(f"{label}: {len(block.value):,} of {block.limit:,} characters", err=True)
 
 
@@ -179,6 +185,8 @@ def tidy(steps: int, dry_run: bool, every: str | None, json_: bool, **asked: Any
     from localmem.memory.clock import system_clock
     from localmem.memory.when import when
 
+    if every is not None and dry_run:
+        raise UsageError("say --every or --dry-run, not both")
     if every is None and not dry_run:
         with open_talk(asked) as talk:
             lines = list(talk.slash("tidy", str(steps)))
@@ -210,6 +218,19 @@ def add(text: str, agent: str) -> None:
             raise UsageError(str(error)) from error
         memory.settle()
     click.echo(f"kept as passage {number}", err=True)
+
+
+def edit_block(memory: Memory, label: str) -> Block:
+    """Let the person edit a block in $EDITOR. Raises LocalmemError, saying where what was refused is kept."""
+    new = edited(memory.block(label).value)
+    try:
+        return memory.edit(lambda desk: desk.rewrite(label, new))
+    except LocalmemError as error:
+        with NamedTemporaryFile(
+            "w", encoding="utf-8", prefix=f"{label}-", suffix=".txt", delete=False
+        ) as file:
+            file.write(new + "\n")
+        raise UsageError(f"{error}; what you wrote is in {file.name}") from error
 
 
 def edited(value: str) -> str:

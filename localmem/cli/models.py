@@ -35,10 +35,12 @@ def fetch_model(home: Path, profile: Profile, *, missing: bool = False) -> Path:
     With `missing`, nothing is said of a model that is here.
     """
     folder, user_file = home / "models", home / "models.toml"
-    path = registry_of(home).locate(profile)
+    registry = registry_of(home)
+    path = registry.require(profile) if profile.in_place else registry.locate(profile)
     if path is not None and fetch.verify(profile, path):
         if not missing:
-            click.echo(f"{profile.name}: already here, verified: {path}", err=True)
+            verified = "verified" if profile.sha256 else "no hash is known for it"
+            click.echo(f"{profile.name}: already here, {verified}: {path}", err=True)
         return path
     click.echo(
         f"{profile.name}: {size(profile.bytes) if profile.bytes else 'size not known'}, into {folder}",

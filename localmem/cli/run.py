@@ -85,7 +85,8 @@ def _signals() -> Iterator[_Came]:
         came.stopped.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in every if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
     before = [signal.signal(number, on_signal) for number in heard]
     try:
         yield came

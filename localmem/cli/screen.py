@@ -10,7 +10,7 @@ import click
 
 def columns() -> int:
     """Return how wide the terminal is."""
-    return shutil.get_terminal_size((100, 20)).columns
+    return max(2, shutil.get_terminal_size((100, 20)).columns)
 
 
 def dim(text: str) -> str:

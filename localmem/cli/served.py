@@ -99,6 +99,10 @@ NAME_OR_FILE = ("model", "what")
 def _sent(name: str, value: object) -> object:
     """Return a parameter as it goes over the wire. Raises UsageError for what cannot."""
     if isinstance(value, Path):
+        if value.absolute().parts[1:2] in (("dev",), ("proc",)):
+            raise UsageError(
+                f"{value} is not the same in `localmem run`: give a file, or stop that process first"
+            )
         return str(value.absolute())
     if isinstance(value, str) and name in NAME_OR_FILE and Path(value).is_file():
         return str(Path(value).absolute())

@@ -174,10 +174,9 @@ def _core(chat: Chat, rest: str) -> Iterator[Shown]:
     if verb == "edit" and label:
         if not chat.editor:
             raise UsageError(f"that is for a terminal: localmem memory edit {label.strip()}")
-        from localmem.cli.memory import edited
+        from localmem.cli.memory import edit_block
 
-        new = edited(memory.block(label.strip()).value)
-        memory.edit(lambda desk: desk.rewrite(label.strip(), new))
+        edit_block(memory, label.strip())
         chat.session.agent.context.load(memory)
         rest = label.strip()
     blocks = [memory.block(rest)] if rest else memory.blocks()

@@ -85,6 +85,9 @@ class Prompt:
 
     def ask(self, work: Work) -> str | None:
         """Return what `work` did not take of what is entered, None for leaving; the work has ended by then."""
+        if self._next[:1] == [None]:  # they left while the command before it was run
+            self._next.clear()
+            return None
         ended: list[BaseException] = []
         with self.above.standing_in():
             self._app.run(pre_run=lambda: self._begin(work, ended), handle_sigint=True)

@@ -12,6 +12,7 @@ import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def _run(source: bytes, path: Path) -> types.ModuleType:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look for their module there
     try:
-        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        with redirect_stdout(sys.stderr):  # what it prints is no part of a reply or of JSON
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         raise _Broken(f"fails when it is loaded: {_said(error)}", _line_in(error, path)) from error
     return module
@@ -179,7 +181,8 @@ def _guarded(made: Function, python: Callable[..., str]) -> Callable[..., str]:
 
     def run(desk: object, **arguments: object) -> str:
         try:
-            text = made.run(desk, **arguments)
+            with redirect_stdout(sys.stderr):
+                text = made.run(desk, **arguments)
         except FunctionError:
             raise
         except (Exception, SystemExit) as error:

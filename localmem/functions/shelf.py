@@ -100,7 +100,7 @@ def add(home: Path, what: str) -> tuple[str, ...]:
 
 
 def named(home: Path, what: str) -> tuple[str, ...]:
-    """Return the names that `what` stands for: a function, there or not, or those of a file of the home."""
+    """Return the names that `what` stands for: a function, or those of a file of the home."""
     if not what.endswith(".py"):
         return (what,)
     return tuple(made.name for made in from_file(_file(home, what)).functions)

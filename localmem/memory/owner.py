@@ -83,7 +83,12 @@ def _described(lock: int) -> str:
 
 
 def _command() -> str:
-    words = [os.path.basename(sys.argv[0] or "python"), *sys.argv[1:2]]
+    words, skip = [os.path.basename(sys.argv[0] or "python")], False
+    for word in sys.argv[1:]:
+        if not skip and not word.startswith("-"):
+            words.append(word)
+            break
+        skip = word == "--home"
     return " ".join(" ".join(words).split())[:60]
 
 

@@ -99,6 +99,10 @@ class Store:
                 cursor.close()
         except duckdb.Error as error:
             raise self._fault(error) from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         finally:
             with self._quiet:
                 self._readers -= 1

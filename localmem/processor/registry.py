@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Registry:
         """
         if name_or_path in self.profiles:
             return self.profiles[name_or_path]
-        path = Path(name_or_path).expanduser()
+        path = Path(os.path.expanduser(name_or_path))
         if path.is_file():
             return infer(path)
         if path.suffix == ".gguf" or len(path.parts) > 1:
@@ -119,9 +120,9 @@ class Registry:
             )
         size = path.stat().st_size
         if path.is_file() and profile.bytes and size != profile.bytes:
-            raise ModelBroken(
-                f"{path} has {size} bytes, not {profile.bytes}: run `localmem models pull {profile.name}`"
-            )
+            pull = f"run `localmem models pull {profile.name}`"
+            mend = "put the right file there, or change models.toml" if profile.in_place else pull
+            raise ModelBroken(f"{path} has {size} bytes, not {profile.bytes}: {mend}")
         return path
 
 

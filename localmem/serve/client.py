@@ -33,6 +33,14 @@ class Client:
     def __init__(self, home: Path) -> None:
         self.home = home
 
+    def answers(self) -> bool:
+        """Return whether the process is at work: a suspended one takes a connection, and says nothing."""
+        try:
+            with self._asked("GET", "/status", None, within=PATIENCE):
+                return True
+        except ServerGone:
+            return False
+
     def get(self, path: str) -> Any:
         """Return what stands at a path. Raises the LocalmemError that the other side met."""
         with self._asked("GET", path, None) as response:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from parrot import Run
+from parrot import PARROT, Run
 
 from localmem.memory.home import Home
 
@@ -125,6 +125,59 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_home_under_a_tilde_is_one_home(localmem: Run, tmp_path: Path) -> None:
+    for arguments in (("agents", "create", "a"), ("models", "add", "mine", "hub:me/x/y.gguf")):
+        assert localmem("--home", "~/mem", *arguments, HOME=str(tmp_path)).returncode == 0
+    assert (tmp_path / "mem" / "models.toml").exists()
+    assert (
+        "not there yet" not in localmem("--home", "~/mem", "paths", HOME=str(tmp_path)).stdout.splitlines()[0]
+    )
+    nobody = localmem("--home", "~nobody-of-that-name/x", "agents", "list")
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1), nobody
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("memory", "edit", "human", "--text", b"\xff"),
+        ("timers", "add", b"\xff", "--in", "10m"),
+        ("agents", "show", b"\xff"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_in_one_line(
+    localmem: Run, environment: dict[str, str], arguments: tuple[str | bytes, ...]
+) -> None:
+    localmem("agents", "create", "default")
+    command = [sys.executable, str(PARROT), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_bug_and_no_way_into_the_store(
+    environment: dict[str, str], home: Path, closed: str
+) -> None:
+    line = f'"$0" "$1" ask "remember tea is green" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable, str(PARROT)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done
+    assert "bug" not in done.stderr
+    with Home.open(home) as opened:
+        assert "tea is green" in opened.agent("default").block("human").value
+
+
+def test_json_is_whole_where_the_terminal_is_not(localmem: Run) -> None:
+    localmem("ask", "remember 日本")
+    shown = localmem("memory", "show", "--json", PYTHONIOENCODING="latin-1")
+    assert "日本" in str(json.loads(shown.stdout))
+
+
+def test_a_narrow_terminal_stops_nothing(localmem: Run) -> None:
+    assert localmem("models", "list", COLUMNS="1").returncode == 0
+    assert localmem("bench", "list", COLUMNS="1").returncode == 0
 
 
 def test_an_unknown_command_and_option(localmem: Run) -> None:

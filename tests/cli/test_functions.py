@@ -127,6 +127,27 @@ def test_without_a_terminal_it_is_refused_until_it_is_permitted(
     assert bell.read_text() == "ding"
 
 
+def test_a_name_that_nothing_has_is_refused(localmem: Run, dice: Path) -> None:
+    localmem("functions", "add", str(dice))
+    localmem("functions", "permit", "ring")
+    for arguments in (("permit", "rin", "--ask"), ("remove", "rin")):
+        done = localmem("functions", *arguments)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+        assert "ring" in done.stderr
+
+
+def test_what_a_function_prints_is_no_part_of_json(localmem: Run, tmp_path: Path) -> None:
+    noisy = tmp_path / "noisy.py"
+    noisy.write_text(
+        'print("loaded")\n\n\ndef shout() -> str:\n    """Shout."""\n    print("NOISE")\n    return "done"\n'
+    )
+    localmem("functions", "add", str(noisy))
+    listed = localmem("functions", "list", "--json")
+    assert "shout" in str(json.loads(listed.stdout))
+    assert "loaded" in listed.stderr
+    assert json.loads(localmem("ask", "use shout {}", "--json").stdout)["steps"][0]["result"] == "done"
+
+
 @pytest.mark.parametrize(
     ("keys", "rung", "asked_again"), [("o\r", 2, True), ("a\r", 2, False), ("\r", 0, True), ("n\r", 0, True)]
 )

@@ -64,3 +64,10 @@ def test_a_document_is_read_to_its_end(localmem: Run, tmp_path: Path) -> None:
     assert "Snails eat the lettuce." in again.stdout, "the one that was named, not the last of that name"
     empty = localmem("load", str(tmp_path / "empty.txt"), "--read", "Who eats it?")
     assert (empty.returncode, empty.stdout) == (1, "")
+    found = localmem("load", str(tmp_path / "garden.txt"), "--read", "Who eats it?", "--json")
+    assert "Snails eat" in json.loads(found.stdout)["summary"]
+    other = localmem("load", str(tmp_path / "garden.txt"), "--archive", "shelf", "--read", "x")
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1), other
+    assert "attach" in other.stderr
+    gone = localmem("load", str(tmp_path / "garden.txt"), "--remove", "--json")
+    assert json.loads(gone.stdout) == {"removed": [str(tmp_path / "garden.txt")]}

@@ -66,6 +66,27 @@ def test_an_editor_that_was_broken_off_changes_nothing(localmem: Run) -> None:
     assert chat.stdout.endswith("You said: still there\n"), chat
 
 
+def test_what_an_editor_wrote_is_kept_where_it_is_refused(localmem: Run, tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(f"#!/bin/sh\nprintf '%s' {'x' * 2500} > \"$1\"\n")
+    editor.chmod(0o700)
+    told(localmem, "remember tea is green")
+    refused = localmem("memory", "edit", "human", EDITOR=str(editor), TMPDIR=str(tmp_path))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused
+    kept = Path(refused.stderr.strip().rpartition("what you wrote is in ")[2])
+    assert kept.read_text() == "x" * 2500 + "\n"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert "tea is green" in localmem("memory", "show").stdout
+    piped = localmem("chat", input="/core edit human\nstill there\n", EDITOR=str(editor))
+    assert "that is for a terminal" in piped.stderr + piped.stdout
+
+
+def test_tidying_is_a_timer_or_a_dry_run(localmem: Run) -> None:
+    told(localmem, "hello")
+    assert localmem("memory", "tidy", "--every", "12h", "--dry-run").returncode == 2
+    assert json.loads(localmem("timers", "list", "--json").stdout) == []
+
+
 def test_tidying_can_be_a_timer(localmem: Run) -> None:
     told(localmem, "hello")
     done = localmem("memory", "tidy", "--every", "12h")

@@ -182,6 +182,17 @@ def test_a_command_waits_until_the_agent_is_done(terminal: Open) -> None:
     assert "interrupted" not in shown
 
 
+def test_who_leaves_behind_a_command_has_left(terminal: Open) -> None:
+    screen = terminal()
+    screen.type("count to 60\r")
+    screen.until(" 3 4 5")
+    screen.type("/memory\r")
+    screen.until("next: /memory")
+    screen.type("\x04")
+    assert "recall 2 messages" in screen.until("recall 2 messages")
+    assert screen.end() == 0
+
+
 def test_commands_and_their_arguments_are_completed(terminal: Open) -> None:
     screen = terminal()
     screen.ready()

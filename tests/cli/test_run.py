@@ -289,6 +289,39 @@ def test_it_stops_where_nobody_reads_what_it_says(environment: dict[str, str], h
     assert not socket_of(home).exists()
 
 
+def test_one_that_is_suspended_is_told_of(localmem: Run, serve: Serve) -> None:
+    running = serve()
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        done = localmem("agents", "list")
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
+    assert "does not answer" in done.stderr
+    assert localmem("agents", "list").returncode == 0
+
+
+def test_it_outlasts_its_terminal_where_it_is_asked_to(environment: dict[str, str], home: Path) -> None:
+    command = ["nohup", sys.executable, str(PARROT), "--home", str(home), "run"]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    while b"Ctrl-C stops it" not in process.stderr.readline():
+        assert process.poll() is None
+    assert (Home.owner(home) or "").endswith(" run)")
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=SLOW)
+    assert process.returncode == 0
+
+
+def test_paths_that_are_another_process_s_own_are_refused(localmem: Run, serve: Serve) -> None:
+    serve()
+    done = localmem("agents", "create", "x", "--persona", "/dev/stdin", input="kind")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+
+
 def test_a_timer_and_two_terminals_live_together(localmem: Run, serve: Serve, home: Path) -> None:
     serve()
     assert localmem("ask", "hello").returncode == 0

@@ -148,7 +148,7 @@ def test_bounds_nobody_can_keep_are_refused() -> None:
 
 
 def test_an_unknown_set_names_those_there_are() -> None:
-    with pytest.raises(DefinitionError, match="full, memory, reading, small"):
+    with pytest.raises(DefinitionError, match="full, memory, small"):
         function_set("large")
 
 
