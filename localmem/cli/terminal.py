@@ -151,7 +151,7 @@ class Prompt:
 
     def _end(self) -> None:
         """Give the line back; work under way ends first."""
-        if self._work is None and self._app.is_running:
+        if self._work is None and self._app.is_running and not self._app.is_done:
             self._app.exit()
 
     def _set_aside(self) -> None:
