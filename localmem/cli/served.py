@@ -92,6 +92,9 @@ def _invoke(home: Path, words: Sequence[str], given: Mapping[str, Any]) -> None:
         context.invoke(command.callback, **context.params)
 
 
+OWN = [("/", "dev", name) for name in ("stdin", "stdout", "stderr", "fd", "tty")]
+"""Where paths begin that are a process's own."""
+
 NAME_OR_FILE = ("model", "what")
 """Parameters that are a file where there is one of that name, and else a name."""
 
@@ -99,7 +102,7 @@ NAME_OR_FILE = ("model", "what")
 def _sent(name: str, value: object) -> object:
     """Return a parameter as it goes over the wire. Raises UsageError for what cannot."""
     if isinstance(value, Path):
-        if value.absolute().parts[1:2] in (("dev",), ("proc",)):
+        if value.absolute().parts[:2] == ("/", "proc") or value.absolute().parts[:3] in OWN:
             raise UsageError(
                 f"{value} is not the same in `localmem run`: give a file, or stop that process first"
             )

@@ -12,7 +12,6 @@ import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,21 +116,18 @@ def _run(source: bytes, path: Path) -> types.ModuleType:
     """Run a file as a module. It is compiled from what was read: nothing is cached beside it."""
     module = types.ModuleType(f"localmem_functions_{path.stem}")
     module.__file__ = str(path)
+    vars(module)["print"] = _print_aside
     sys.modules[module.__name__] = module  # dataclasses look for their module there
     try:
-        with _printed_aside():
-            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         raise _Broken(f"fails when it is loaded: {_said(error)}", _line_in(error, path)) from error
     return module
 
 
-def _printed_aside() -> AbstractContextManager[object]:
-    """Return what sends to standard error whatever is printed meanwhile: it is no part of a reply or of JSON.
-
-    Only where standard output is the process's own: elsewhere threads share it, and what they print goes its way.
-    """
-    return redirect_stdout(sys.stderr) if sys.stdout is sys.__stdout__ else nullcontext()
+def _print_aside(*values: object, **options: Any) -> None:
+    """Print to standard error: what a function prints is no part of a reply or of JSON."""
+    print(*values, **{"file": sys.stderr, **options})
 
 
 def _public(names: dict[str, Any]) -> list[Callable[..., str]]:
@@ -189,8 +185,7 @@ def _guarded(made: Function, python: Callable[..., str]) -> Callable[..., str]:
 
     def run(desk: object, **arguments: object) -> str:
         try:
-            with _printed_aside():
-                text = made.run(desk, **arguments)
+            text = made.run(desk, **arguments)
         except FunctionError:
             raise
         except (Exception, SystemExit) as error:

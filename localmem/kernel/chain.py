@@ -66,6 +66,6 @@ class Chain:
 
     def ends_with(self, step: Step, call: Call, result: Result) -> bool:
         """Return whether the turn is to be closed with the result of a call."""
-        return step.final or (
-            not self._unasked and not self._policy.goes_on(self.event, [*self.made, (call, result)])
-        )
+        made = [*self.made, (call, result)]
+        answered = not self._policy.goes_on(self.event, made)
+        return step.final or (answered and (not self._unasked or self._policy.is_last(made)))

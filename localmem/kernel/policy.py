@@ -58,12 +58,14 @@ REQUEST = re.compile(
 """Who asks for something of their own to be kept: whether it is a fact is no longer a question. English alone."""
 ORDER = re.compile(
     rf"{_GREETING}(?:please,?\s+|{_YOU})?"
-    r"(?:(?:tell|give|show|write|sing)\s+(?:me|us)|write(?!\s+down)|list|describe|explain|summari[sz]e|translate)\s",
+    r"(?:(?:tell|give|show|write|sing|list)\s+(?:me|us)|(?:write|list)\s+(?:an?|the|all|some)"
+    r"|describe|explain|summari[sz]e|translate)\s",
     re.IGNORECASE,
 )
 """Who has something told or written: a lone question without its mark. English alone."""
 STATING = re.compile(
-    r"\b(?:i|me|my|mine|we|us|our|ours|who|that|which|because|since|is|are|am|was|were|has|have|had)\b|:",
+    r"\b(?:i|me|my|mine|we|us|our|ours|your|yourself|he|she|it|they|him|her|his|their|who|that|which|because|since"
+    r"|is|are|am|was|were|has|have|had|does|will|can|memory|notes?)\b|[,;:(\d\u2013\u2014]|['\u2019]\w",
     re.IGNORECASE,
 )
 """With such a word behind it, an order may tell something as well: "write to Ana, who has moved to Porto"."""

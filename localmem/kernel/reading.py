@@ -11,7 +11,7 @@ from localmem.kernel.cutting import fit
 from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.memory.ground import borne_out, may_answer, whole_sentences
+from localmem.memory.ground import borne_out, may_answer, sentences, whole_sentences
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
@@ -43,7 +43,8 @@ NOTHING = "Nothing in it bears on the task."
 
 NOT_HERE = re.compile(
     r"\W*not here\s*(?:[.!;(\n]|$)"
-    r"|\W*(?:(?:\S+\s+){0,5}not (?:here|mentioned|stated|given)(?: (?:on|in) (?:the|this|that) page)?"
+    r"|\W*(?:(?:\S+\s+){0,5}not here(?: (?:on|in) (?:the|this|that) page)?"
+    r"|(?:it|that|this) is not (?:mentioned|stated|given|said)(?: (?:on|in) (?:the|this|that) page)?"
     r"|(?:the|this|that) page (?:\w+ )?(?:does ?n.t|does not) (?:say|mention|tell|answer)[^,;.]*)\W*$",
     re.IGNORECASE,
 )
@@ -87,7 +88,8 @@ class Reader:
             said = self._noted(reading, page) if page.text else ""
             if said is None:
                 return
-            self._readings.note(reading, page, said)
+            if not self._readings.note(reading, page, said):
+                return
             yield self._told(reading, page, said)
             return
         yield self._told(reading, None, "")
@@ -215,7 +217,8 @@ def parts(task: str) -> list[str]:
 
 
 def _is_question(part: str) -> bool:
-    return part.endswith(("?", "\uff1f", "\u061f"))
+    """Return whether a part is one question; with a sentence in front of it, it asks for more than an answer."""
+    return part.endswith(("?", "\uff1f", "\u061f")) and len(sentences(part)) == 1
 
 
 def _asks(part: str) -> Event:
@@ -234,12 +237,16 @@ def _line(part: str, said: str) -> str:
 
 def _listed(reading: Reading, part: str, notes: Sequence[Note]) -> list[str]:
     """Return what notes say on a part of the task, in the order of the document: each once, with where it stands."""
-    asked = [f"{_short(each)} " for each in parts(reading.task) if _is_question(each)]
+    every = parts(reading.task)
+    asked = [f"{_short(each)} " for each in every if _is_question(each)]
+    rest = next((each for each in every if not _is_question(each)), every[0])
     found: dict[str, list[Note]] = {}
     for note in notes:
         for line in note.text.splitlines():
             question = next((each for each in asked if line.startswith(each)), "")
-            if question == (f"{_short(part)} " if _is_question(part) else ""):
+            if question == (f"{_short(part)} " if _is_question(part) else "") or (
+                not question and part == rest
+            ):
                 found.setdefault(line.removeprefix(question), []).append(note)
     return [f"- {_where(reading, said)}: {text}" for text, said in found.items()]
 

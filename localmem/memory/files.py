@@ -137,7 +137,7 @@ def store(cursor: Cursor, owner: int, chunks: Sequence[Chunk], name: str, now: d
 def finish(cursor: Cursor, owner: int, file: int, chunks: Sequence[Chunk]) -> None:
     """Write down where each chunk stands, drop what the file no longer holds, and call the file whole."""
     found = known(cursor, owner, {chunk.hash for chunk in chunks})
-    before = _passages(cursor, owner, file)
+    before, text = _passages(cursor, owner, file), _text(cursor, owner, file)
     cursor.execute("DELETE FROM places WHERE agent = ? AND file = ?", [owner, file])
     if chunks:
         cursor.execute(
@@ -157,8 +157,15 @@ def finish(cursor: Cursor, owner: int, file: int, chunks: Sequence[Chunk]) -> No
             },
         )
     cursor.execute("UPDATE files SET whole = true WHERE agent = ? AND id = ?", [owner, file])
-    _begin_again(cursor, file)
+    if text and text != _text(cursor, owner, file):
+        _begin_again(cursor, file)
     _drop_unplaced(cursor, owner, before)
+
+
+def _text(cursor: Cursor, owner: int, file: int) -> list[tuple[int, int]]:
+    """Return what stands where in a file: the ids of its passages, and their positions."""
+    sql = "SELECT passage, first FROM places WHERE agent = ? AND file = ? ORDER BY ordinal"
+    return [(int(passage), int(first)) for passage, first in cursor.execute(sql, [owner, file]).fetchall()]
 
 
 def _begin_again(cursor: Cursor, file: int) -> None:

@@ -85,15 +85,20 @@ def borne_out(note: str, page: str, question: str) -> str:
     return " ".join(kept)
 
 
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text, "Mr." and the like at the end of none."""
+    return [sentence for sentence in _SENTENCES.split(text.strip()) if sentence]
+
+
 def whole_sentences(said: str) -> str:
     """Return what a model wrote that did not come to an end: without the sentence that was cut, each once.
 
     A small model that does not come to an end says the same again and again.
     """
-    sentences = list(dict.fromkeys(_SENTENCES.split(said.strip())))
-    if len(sentences) > 1 and sentences[-1][-1].isalnum():
-        sentences.pop()
-    return " ".join(sentences)
+    found = list(dict.fromkeys(sentences(said)))
+    if len(found) > 1 and found[-1][-1].isalnum():
+        found.pop()
+    return " ".join(found)
 
 
 def shares(one: str, other: str) -> bool:

@@ -67,7 +67,7 @@ def find(cursor: Cursor, agent: int, name: str) -> Document:
     there = listing(cursor, agent)
     at = cursor.execute("SELECT id FROM files WHERE path = ?", [name]).fetchall()
     if of_path := [document for document in there if (document.file,) in at]:
-        return of_path[0]
+        return of_path[-1]
     wanted = name.strip().casefold()
     exact = [document for document in there if document.name.casefold() == wanted]
     close = exact or [document for document in there if wanted and wanted in document.name.casefold()]

@@ -121,8 +121,11 @@ class Readings:
         )
         return tuple(Note(*row) for row in rows)
 
-    def note(self, reading: Reading, read: Stretch, text: str) -> None:
-        """Keep what was noted on a stretch ("" for nothing), in archival memory too, and move on behind it."""
+    def note(self, reading: Reading, read: Stretch, text: str) -> bool:
+        """Keep what was noted on a stretch ("" for nothing), in archival memory too, and move on behind it.
+
+        Returns False, and does nothing, where the reading went on or began anew meanwhile.
+        """
 
         def work(cursor: Cursor) -> None:
             if text:
@@ -130,7 +133,7 @@ class Readings:
                 self._insert(cursor, reading, 0, read.first, read.last, text)
             self._next(cursor, reading, read.last)
 
-        self._step(reading, work)
+        return self._step(reading, work)
 
     def condense(self, reading: Reading, notes: Sequence[Note], text: str) -> None:
         """Put one note in the place of several."""
@@ -165,16 +168,17 @@ class Readings:
 
         self._step(reading, work)
 
-    def _step(self, reading: Reading, work: Callable[[Cursor], None]) -> None:
-        """Take one step, unless it was taken: another process or thread may have done it meanwhile."""
+    def _step(self, reading: Reading, work: Callable[[Cursor], None]) -> bool:
+        """Take one step, unless it was taken meanwhile or the document has changed; return whether."""
 
-        def once(cursor: Cursor) -> None:
+        def once(cursor: Cursor) -> bool:
             now = _get(cursor, self._agent, reading.id)
             if (now.steps, now.state) != (reading.steps, "open"):
-                raise UsageError(f"the reading of {reading.document.name} went on meanwhile")
+                return False
             work(cursor)
+            return True
 
-        self._store.write(once, "read")
+        return self._store.write(once, "read")
 
     def _keep(self, cursor: Cursor, reading: Reading, text: str, source: str) -> None:
         """Put a text into archival memory, as the work of the turn that began the reading."""

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from localmem import __version__
-from localmem.errors import ServerGone
+from localmem.errors import LocalmemError, ServerGone
 from localmem.permission import Ask
 from localmem.records import Event, Item, Usage
 from localmem.serve.address import connect
@@ -36,10 +36,12 @@ class Client:
     def answers(self) -> bool:
         """Return whether the process is at work: a suspended one takes a connection, and says nothing."""
         try:
-            with self._asked("GET", "/status", None, within=PATIENCE):
+            with self._asked("GET", "/", None, within=PATIENCE):
                 return True
-        except ServerGone:
-            return False
+        except ServerGone as error:
+            return not isinstance(error.__cause__, TimeoutError)
+        except LocalmemError:  # there is nothing at that path, which is an answer
+            return True
 
     def get(self, path: str) -> Any:
         """Return what stands at a path. Raises the LocalmemError that the other side met."""

@@ -303,7 +303,9 @@ def test_one_that_is_suspended_is_told_of(localmem: Run, serve: Serve) -> None:
 
 def test_it_outlasts_its_terminal_where_it_is_asked_to(environment: dict[str, str], home: Path) -> None:
     command = ["nohup", sys.executable, str(PARROT), "--home", str(home), "run"]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     assert process.stderr is not None
     while b"Ctrl-C stops it" not in process.stderr.readline():
         assert process.poll() is None

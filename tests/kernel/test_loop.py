@@ -441,7 +441,7 @@ def test_a_small_model_is_kept_from_echoing_the_person(bench: Bench) -> None:
 def test_what_the_message_does_not_say_is_not_kept(bench: Bench) -> None:
     made_up = calls("core_memory_append", label="human", content="I am Mira and I live in Bergen.")
     agent, _ = bench.wake([made_up, says("Once upon a time.")], memory_step=True)
-    items = run(agent, "Tell me a long story about a lighthouse.")
+    items = run(agent, "Tell me a long story about a lighthouse. Please make it sad.")
     assert bench.memory.blocks()[1].value == ""
     results = [item.text for item in items if isinstance(item, Result)]
     assert results[0] == NOT_TOLD
@@ -449,3 +449,12 @@ def test_what_the_message_does_not_say_is_not_kept(bench: Bench) -> None:
     agent, _ = bench.wake([told, says("How nice.")], memory_step=True)
     run(agent, "My sister Mira is the keeper of a lighthouse.")
     assert bench.memory.blocks()[1].value == "Mira keeps a lighthouse."
+
+
+def test_a_turn_that_ends_at_its_limit_is_closed_with_messages_left_to_ask_about(bench: Bench) -> None:
+    nothing = calls("nothing_to_remember")
+    agent, _ = bench.wake([nothing, says("ok")], memory_step=True, max_steps=3)
+    earlier = bench.memory.open_turn(bench.memory.submit(user("My dog is called Bruno.")))
+    bench.memory.close_turn(earlier.turn)
+    run(agent, "My cat is called Mia.")
+    assert bench.memory.unfinished() is None

@@ -287,6 +287,13 @@ def test_an_order_tells_nothing(text: str) -> None:
         "List this: milk, bread, honey.",
         "Describe Porto. Ana lives there.",
         "Lists bore Ana.",
+        "Give me a recipe without nuts, Ana can't eat them.",
+        "Tell me a story about Bruno, Ana's dog.",
+        "Give me gift ideas for Anna; she loves horses.",
+        "Write a note for yourself: Tom's flight lands at 9.",
+        "Write Tom's birthday (3 May) in your memory.",
+        "List for Saturday, milk, eggs, bread",
+        "Write Ana that Tom lives in Paris",
     ],
 )
 def test_an_order_may_tell_something_as_well(text: str) -> None:

@@ -207,6 +207,8 @@ def test_how_a_model_says_that_a_page_has_nothing(said: str) -> None:
         "Not here, but in Bath lives Emma.",
         "This page does not say the name of the killer, but that the butler had the knife.",
         "Emma said that it was not here that she met him.",
+        "No, the discount was not given.",
+        "Mr. Elton was not mentioned.",
     ],
 )
 def test_what_only_begins_so_is_an_answer(said: str) -> None:
@@ -246,6 +248,27 @@ def test_a_document_that_changes_is_read_from_its_beginning(book: Bench, tmp_pat
     list(agent.read_on(reading.id))
     assert FACTS[1] in book.memory.readings.get(reading.id).summary
     assert FACTS[0] not in book.memory.readings.get(reading.id).summary
+
+
+def test_a_document_that_changes_under_a_step_costs_that_step(book: Bench, tmp_path: Path) -> None:
+    def script(shape: Shape) -> Move:
+        if len(processor.prompts) == 3:
+            (tmp_path / "novel.txt").write_text("They hid a ring in well.")
+            list(load(book.home.archive_of("default"), [tmp_path / "novel.txt"]))
+        return move(processor.prompts[-1], shape)
+
+    agent, processor = book.wake(script, window=1500)
+    reading = book.memory.readings.start("novel.txt", TASK)
+    list(agent.read_on(reading.id))
+    assert FACTS[1] in book.memory.readings.get(reading.id).summary
+    assert FACTS[0] not in book.memory.readings.get(reading.id).summary
+
+
+def test_what_is_asked_in_front_of_a_question_is_no_question(book: Bench) -> None:
+    agent, processor = read_with(book)
+    task = "List all that is hidden. What comes first?"
+    next(iter(agent.read_on(book.memory.readings.start("novel.txt", task).id)))
+    assert "Task for the whole document: List all that is hidden." in processor.prompts[-1]
 
 
 def test_a_long_task_is_shown_whole(book: Bench) -> None:

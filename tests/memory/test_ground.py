@@ -94,6 +94,8 @@ def test_an_answer_out_of_the_question_is_one(question: str, answer: str) -> Non
         ("He came. He went. He came. He went. He", "He came. He went."),
         ("It was seen by", "It was seen by"),
         ("她来了。她走了。她来了。她", "她来了。 她走了。"),
+        ("她走了。她走了。", "她走了。"),
+        ("", ""),
     ],
 )
 def test_of_what_was_cut_whole_sentences_are_left(said: str, whole: str) -> None:
