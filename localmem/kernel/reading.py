@@ -11,7 +11,7 @@ from localmem.kernel.cutting import fit
 from localmem.kernel.pressure import Complete
 from localmem.kernel.prompts import aside, prompt
 from localmem.kernel.settings import Settings
-from localmem.memory.ground import borne_out, may_answer, sentences, whole_sentences
+from localmem.memory.ground import agreed, borne_out, may_answer, sentences, whole_sentences
 from localmem.memory.pages import Stretch
 from localmem.memory.readings import Note, Reading, Readings
 from localmem.processor.interface import (
@@ -38,6 +38,9 @@ SUMMARY_TOKENS = 400
 
 TASK = 500
 """Characters of a part of the task that are shown: as many as `read_document` takes in all."""
+
+ANSWERS = 8
+"""Answers to a question, that differ, among which the model is to choose at the end."""
 
 NOTHING = "Nothing in it bears on the task."
 
@@ -75,7 +78,7 @@ class Reader:
             noted = "\n".join(note.text for note in notes)
             self._readings.finish(reading, noted[: 4 * self._summary] or NOTHING)
         elif group := self._too_many(reading, notes, at_end):
-            text = self._condensed(reading, group)
+            text = self._condensed(reading, group, last=at_end and len(group) == len(notes))
             if text is None:
                 return
             self._readings.condense(
@@ -157,18 +160,25 @@ class Reader:
                 lines.append(_line(part, text))
         return "\n".join(lines)
 
-    def _condensed(self, reading: Reading, notes: Sequence[Note]) -> str | None:
-        """Return several notes as one, a line a part, by the model or else cut; None when it was interrupted."""
-        lines = []
+    def _condensed(self, reading: Reading, notes: Sequence[Note], last: bool) -> str | None:
+        """Return several notes as one; None when it was interrupted.
+
+        The model condenses what was noted for a task. Answers to a question stay as they are until the `last` time:
+        then it answers from them. It is shown how many pages agree, for by itself it takes any answer of them.
+        """
+        lines: list[str] = []
         for part in parts(reading.task):
+            if _is_question(part) and not last:
+                lines += [_line(part, text) for _, text in _found(reading.task, part, notes)]
+                continue
             listed = _listed(reading, part, notes)
             if not listed:
                 continue
-            event = Event(EventKind.DOCUMENT, "\n".join(listed), note="notes")
+            event = Event(EventKind.DOCUMENT, listed, note="notes")
             said = self._said(event, _condenses(part, self._summary), self._summary)
             if said is None:
                 return None
-            lines.append(_line(part, said or " ".join(listed)[: 4 * self._summary]))
+            lines.append(_line(part, said or " ".join(listed.split())[: 4 * self._summary]))
         return "\n".join(lines)
 
     def _said(self, shown: Event, instruction: Event, tokens: int) -> str | None:
@@ -190,17 +200,19 @@ class Reader:
             group = list(level)
             if len(fitting := self._fitting(reading, group)) < len(group):
                 return fitting
-        return self._fitting(reading, notes) if at_end and len(notes) > 1 else ()
+        several = any(len(_found(reading.task, part, notes)) > 1 for part in parts(reading.task))
+        return self._fitting(reading, notes) if at_end and (len(notes) > 1 or several) else ()
 
     def _fitting(self, reading: Reading, notes: Sequence[Note]) -> Sequence[Note]:
-        """Return as many of the first notes as the room holds for every part of the task, at least two."""
+        """Return as many of the first notes as the room holds for what the model condenses, at least two."""
         count = len(notes)
-        while count > 2 and not all(self._fits(reading, part, notes[:count]) for part in parts(reading.task)):
+        asked = [part for part in parts(reading.task) if not _is_question(part)]
+        while count > 2 and not all(self._fits(reading, part, notes[:count]) for part in asked):
             count -= 1
         return notes[:count]
 
     def _fits(self, reading: Reading, part: str, notes: Sequence[Note]) -> bool:
-        listed = Event(EventKind.DOCUMENT, "\n".join(_listed(reading, part, notes)), note="notes")
+        listed = Event(EventKind.DOCUMENT, _listed(reading, part, notes), note="notes")
         return len(self._processor.encode(listed)) <= self._room(_condenses(part, self._summary))
 
     def _shown(self, reading: Reading, page: Stretch) -> Event:
@@ -235,27 +247,29 @@ def _line(part: str, said: str) -> str:
     return f"{_short(part)} {said}" if _is_question(part) else said
 
 
-def _listed(reading: Reading, part: str, notes: Sequence[Note]) -> list[str]:
-    """Return what notes say on a part of the task, in the order of the document: each once, with where it stands."""
-    every = parts(reading.task)
+def _found(task: str, part: str, notes: Sequence[Note]) -> list[tuple[Note, str]]:
+    """Return what notes say on a part of the task, line by line, in the order of the document."""
+    every = parts(task)
     asked = [f"{_short(each)} " for each in every if _is_question(each)]
     rest = next((each for each in every if not _is_question(each)), every[0])
-    found: dict[str, list[Note]] = {}
+    found = []
     for note in notes:
         for line in note.text.splitlines():
             question = next((each for each in asked if line.startswith(each)), "")
             if question == (f"{_short(part)} " if _is_question(part) else "") or (
                 not question and part == rest
             ):
-                found.setdefault(line.removeprefix(question), []).append(note)
-    return [f"- {_where(reading, said)}: {text}" for text, said in found.items()]
+                found.append((note, line.removeprefix(question)))
+    return found
 
 
-def _where(reading: Reading, notes: Sequence[Note]) -> str:
-    """Return where in the document notes stand, and how many there are."""
-    size = max(1, reading.document.characters)
-    first, last = notes[0].first / size, notes[-1].first / size
-    return f"at {first:.0%}" if len(notes) == 1 else f"{len(notes)} times, at {first:.0%} to {last:.0%}"
+def _listed(reading: Reading, part: str, notes: Sequence[Note]) -> str:
+    """Return what notes say on a part of the task, a line each: where it stands, or how many pages answer so."""
+    found, size = _found(reading.task, part, notes), max(1, reading.document.characters)
+    if not _is_question(part):
+        return "\n".join(f"- at {note.first / size:.0%}: {text}" for note, text in found)
+    ranked = agreed([text for _, text in found], part)[:ANSWERS]
+    return "\n".join(f"- {count} page{'' if count == 1 else 's'}: {text}" for text, count in ranked)
 
 
 def _short(task: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 from localmem.memory.correction import telling
 from localmem.memory.terms import query_words
@@ -83,6 +85,22 @@ def borne_out(note: str, page: str, question: str) -> str:
         if sentence and not repeated and said <= there:
             kept.append(sentence)
     return " ".join(kept)
+
+
+def agreed(answers: Sequence[str], question: str) -> list[tuple[str, int]]:
+    """Return answers to a question that differ, each with how many agree with it, the most agreed first.
+
+    Two agree by a telling word that the question has not (as in self-consistency, Wang et al. 2022).
+    """
+    left, found = [(answer, telling(answer) - telling(question)) for answer in answers], []
+    while left:
+        count = Counter(word for _, words in left for word in words)
+        best, words = max(left, key=lambda each: max((count[word] for word in each[1]), default=0))
+        word = max(sorted(words), key=lambda word: count[word], default=None)
+        with_it = [each for each in left if each[0] == best or word in each[1]]
+        found.append((best, len(with_it)))
+        left = [each for each in left if each not in with_it]
+    return found
 
 
 def sentences(text: str) -> list[str]:

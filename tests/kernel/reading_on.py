@@ -46,7 +46,7 @@ def move(prompt: str, shape: Shape) -> Move:
     shown = prompt.rpartition("<document>")[2]
     there = [fact for fact in FACTS if fact in shown]
     assert isinstance(shape, Prose)
-    if "single pages" in shown:
+    if "that pages of the document gave" in shown:
         return "Hidden: " + ", ".join(there)
     about = shown.partition(" at ")[2].partition(" ")[0]
     return f"At {about}: {', '.join(there) or 'nothing is hidden'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localmem.memory.ground import borne_out, may_answer, names, told, whole_sentences
+from localmem.memory.ground import agreed, borne_out, may_answer, names, told, whole_sentences
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,16 @@ def test_a_page_may_have_the_answer(page: str, question: str, may: bool) -> None
 def test_an_answer_out_of_the_question_is_one(question: str, answer: str) -> None:
     assert borne_out(answer, "Harriet paid. No more is known.", question) == answer
     assert borne_out(question, "Harriet paid.", question) == ""
+
+
+def test_answers_that_share_a_telling_word_agree() -> None:
+    given = ["In Bath", "Emma lives in Highbury.", "At Highbury", "Highbury, in Surrey", "Emma lives there."]
+    assert agreed(given, "Where does Emma live?") == [
+        ("Emma lives in Highbury.", 3),
+        ("In Bath", 1),
+        ("Emma lives there.", 1),
+    ]
+    assert agreed([], "Where?") == []
 
 
 @pytest.mark.parametrize(
