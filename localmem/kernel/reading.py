@@ -40,7 +40,7 @@ TASK = 500
 """Characters of a part of the task that are shown: as many as `read_document` takes in all."""
 
 ANSWERS = 8
-"""Answers to a question, that differ, among which the model is to choose at the end."""
+"""Answers to a question, that differ, which a summary holds at most."""
 
 NOTHING = "Nothing in it bears on the task."
 
@@ -163,22 +163,24 @@ class Reader:
     def _condensed(self, reading: Reading, notes: Sequence[Note], last: bool) -> str | None:
         """Return several notes as one; None when it was interrupted.
 
-        The model condenses what was noted for a task. Answers to a question stay as they are until the `last` time:
-        then it answers from them. It is shown how many pages agree, for by itself it takes any answer of them.
+        The model condenses what was noted for a task. Answers to a question stay as they are until the `last` time,
+        when those count that most pages give: shown all of them, a small model takes any.
         """
         lines: list[str] = []
         for part in parts(reading.task):
-            if _is_question(part) and not last:
-                lines += [_line(part, text) for _, text in _found(reading.task, part, notes)]
-                continue
-            listed = _listed(reading, part, notes)
-            if not listed:
-                continue
-            event = Event(EventKind.DOCUMENT, listed, note="notes")
-            said = self._said(event, _condenses(part, self._summary), self._summary)
-            if said is None:
-                return None
-            lines.append(_line(part, said or " ".join(listed.split())[: 4 * self._summary]))
+            found = _found(reading.task, part, notes)
+            if _is_question(part):
+                answers = [text for _, text in found]
+                lines += [
+                    _line(part, text) for text in ([_most(answers, part)] if last and found else answers)
+                ]
+            elif found:
+                listed = _listed(reading, part, notes)
+                event = Event(EventKind.DOCUMENT, listed, note="notes")
+                said = self._said(event, _condenses(part, self._summary), self._summary)
+                if said is None:
+                    return None
+                lines.append(_line(part, said or " ".join(listed.split())[: 4 * self._summary]))
         return "\n".join(lines)
 
     def _said(self, shown: Event, instruction: Event, tokens: int) -> str | None:
@@ -238,7 +240,7 @@ def _asks(part: str) -> Event:
 
 
 def _condenses(part: str, tokens: int) -> Event:
-    return aside("answer" if _is_question(part) else "condense", words=tokens * 2 // 3, task=_short(part))
+    return aside("condense", words=tokens * 2 // 3, task=_short(part))
 
 
 def _line(part: str, said: str) -> str:
@@ -264,12 +266,18 @@ def _found(task: str, part: str, notes: Sequence[Note]) -> list[tuple[Note, str]
 
 
 def _listed(reading: Reading, part: str, notes: Sequence[Note]) -> str:
-    """Return what notes say on a part of the task, a line each: where it stands, or how many pages answer so."""
-    found, size = _found(reading.task, part, notes), max(1, reading.document.characters)
-    if not _is_question(part):
-        return "\n".join(f"- at {note.first / size:.0%}: {text}" for note, text in found)
-    ranked = agreed([text for _, text in found], part)[:ANSWERS]
-    return "\n".join(f"- {count} page{'' if count == 1 else 's'}: {text}" for text, count in ranked)
+    """Return what notes say on a part of the task, a line each, with where in the document it stands."""
+    size = max(1, reading.document.characters)
+    return "\n".join(
+        f"- at {note.first / size:.0%}: {text}" for note, text in _found(reading.task, part, notes)
+    )
+
+
+def _most(answers: Sequence[str], question: str) -> str:
+    """Return the answer that most pages give and those with half as many pages, with their numbers."""
+    ranked = agreed(answers, question)
+    most = [each for each in ranked if 2 * each[1] >= ranked[0][1]][:ANSWERS]
+    return " ".join(f"{text} ({count} page{'' if count == 1 else 's'})" for text, count in most)
 
 
 def _short(task: str) -> str:

@@ -14,7 +14,7 @@ from localmem.processor.interface import Prose, Shape
 from localmem.records import PageRead
 from localmem.testing import HashEmbedder, Move, ScriptedProcessor
 
-TASK = "What is hidden where?"
+TASK = "Note what is hidden where."
 FACTS = ("key under stone", "ring in well", "map behind clock")
 CHAPTERS = 60
 
@@ -46,7 +46,7 @@ def move(prompt: str, shape: Shape) -> Move:
     shown = prompt.rpartition("<document>")[2]
     there = [fact for fact in FACTS if fact in shown]
     assert isinstance(shape, Prose)
-    if "that pages of the document gave" in shown:
+    if "Those were your notes" in shown:
         return "Hidden: " + ", ".join(there)
     about = shown.partition(" at ")[2].partition(" ")[0]
     return f"At {about}: {', '.join(there) or 'nothing is hidden'}"
