@@ -1,4 +1,4 @@
-"""Gives the people and places of "Sense and Sensibility" other names: a model that knows the novel knows none of them.
+"""Gives people and places of "Sense and Sensibility" other names: a model that knows the novel knows none of them.
 
     python -m benchmarks.renamed NOVEL.txt OUT.txt
 """
