@@ -277,7 +277,13 @@ def test_what_was_typed_during_an_answer_outlasts_a_command_and_leaving(
 
 def test_it_stops_where_nobody_reads_what_it_says(environment: dict[str, str], home: Path) -> None:
     command = [sys.executable, str(PARROT), "run"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     while b"Ctrl-C stops it" not in process.stderr.readline():

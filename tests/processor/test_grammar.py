@@ -101,8 +101,6 @@ ARGUMENTS: dict[str, dict[str, object]] = {
     "open_document": {"name": "TEXT", "position": 0.5},
     "next_page": {},
     "read_document": {"name": "book.txt", "task": "TEXT"},
-    "note": {"text": "TEXT"},
-    "nothing_here": {},
     "nothing_to_remember": {},
 }
 
