@@ -1,6 +1,6 @@
 """Gives people and places of "Sense and Sensibility" other names: a model that knows the novel knows none of them.
 
-    python -m benchmarks.renamed NOVEL.txt OUT.txt
+python -m benchmarks.renamed NOVEL.txt OUT.txt
 """
 
 from __future__ import annotations
